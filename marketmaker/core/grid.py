@@ -1,0 +1,218 @@
+"""Price → the levels we want to quote.
+
+A `Ladder` looks one way. A long ladder opens with buys at its rungs and gives each back one rung higher; a short
+ladder is its mirror image. To write every rule once, a ladder counts in its own direction: `rung` = sign * level
+number and `reach` = sign * price, so that for a short grid, too, entries lie below and exits above. A long grid has
+one ladder, a neutral grid two that meet at the anchor.
+
+    window   rungs [lo, hi]: entries are wanted there. hi is the highest rung at least `place_distance` of an interval
+             below the price; lo lies `entry_window - 1` below the rung nearest to the price (or below hi).
+    offered  of the rungs that hold something sellable, the `exit_budget` nearest to the price: always one contiguous
+             run of the sorted inventory, kept as two indices that move with the price.
+    band     the reaches between which neither of the two changes.
+
+Every move costs what it changes: rungs that enter or leave, never the number of rungs there are.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import NamedTuple
+
+from marketmaker.core.lattice import Lattice
+from marketmaker.model.instrument import Ticks
+
+NOWHERE = (0, -1)
+"""An empty window."""
+
+FAR = 1 << 62
+
+
+class WindowMove(NamedTuple):
+    """What a price change did to a window: rungs that left at the bottom, rungs that fell out at the top, rungs that
+    entered, and stranded rungs that are below the window now."""
+
+    left: range
+    dropped: range
+    entered: range
+    passed: list[int]
+
+
+class Ladder:
+    """One direction of a grid. `lowest` and `highest` are the outermost rungs that may be quoted."""
+
+    def __init__(
+        self,
+        *,
+        sign: int,
+        lattice: Lattice,
+        entry_window: int,
+        exit_budget: int,
+        lowest: int,
+        highest: int,
+        distance: tuple[int, int],
+        from_nearest: bool,
+    ) -> None:
+        self.sign = sign
+        self.lattice = lattice
+        self.entry_window = entry_window
+        self.exit_budget = exit_budget
+        self.lowest = lowest
+        self.highest = highest
+        self.distance = distance
+        self.from_nearest = from_nearest
+        self.lo, self.hi = NOWHERE
+        self.nearest = 0
+        self.window_band = (FAR, -FAR)
+        self.inventory: list[int] = []
+        self.first = 0
+        self.last = 0
+        self.stranded: set[int] = set()
+        """Rungs above the window whose entry still rests there; kept by whoever knows the orders."""
+
+    def reach_of(self, rung: int) -> int:
+        """The rung's price in this ladder's direction."""
+        return self.sign * self.lattice.level(self.sign * rung)
+
+    def price_of(self, rung: int) -> Ticks:
+        return self.lattice.level(self.sign * rung)
+
+    def rung_at_or_below(self, reach: int) -> int:
+        """The highest rung at or below `reach`."""
+        if self.sign > 0:
+            return self.lattice.at_or_below(Ticks(reach))
+        price = Ticks(-reach)
+        number = self.lattice.at_or_below(price)
+        return -number if self.lattice.level(number) == price else -number - 1
+
+    def threshold(self, rung: int) -> int:
+        """The lowest reach at which an entry may be placed at `rung`: a fraction of the interval above it."""
+        level = self.reach_of(rung)
+        numerator, denominator = self.distance
+        gap = self.reach_of(rung + 1) - level
+        return level + max(1, -(-gap * numerator // denominator))
+
+    def midpoint(self, rung: int) -> int:
+        """The lowest reach whose nearest rung is `rung`: halves go up."""
+        return (self.reach_of(rung - 1) + self.reach_of(rung) + 1) // 2
+
+    def move_window(self, reach: int) -> WindowMove:
+        """Follow the price."""
+        below = self.rung_at_or_below(reach)
+        hi = below if self.threshold(below) <= reach else below - 1
+        self.nearest = below + 1 if self.midpoint(below + 1) <= reach else below
+        low, high = self.threshold(hi), self.threshold(hi + 1)
+        if self.from_nearest:
+            lo = self.nearest - self.entry_window + 1
+            low = max(low, self.midpoint(self.nearest))
+            high = min(high, self.midpoint(self.nearest + 1))
+        else:
+            lo = hi - self.entry_window + 1
+        self.window_band = (low, high - 1)
+        return self.set_window(max(lo, self.lowest), min(hi, self.highest))
+
+    def set_window(self, lo: int, hi: int) -> WindowMove:
+        old_lo, old_hi = self.lo, self.hi
+        hi = max(hi, lo - 1)
+        self.lo, self.hi = lo, hi
+        passed: list[int] = []
+        if self.stranded and (hi > old_hi or lo > old_lo):
+            passed = sorted(rung for rung in self.stranded if rung < lo)
+            self.stranded.difference_update([rung for rung in self.stranded if rung <= hi])
+        if old_hi < old_lo or hi < old_lo or lo > old_hi:
+            entered = range(lo, hi + 1)
+        elif hi > old_hi:
+            entered = range(old_hi + 1, hi + 1)
+        else:
+            entered = range(lo, old_lo)
+        return WindowMove(
+            left=range(old_lo, min(lo, old_hi + 1)),
+            dropped=range(max(hi + 1, old_lo), old_hi + 1),
+            entered=entered,
+            passed=passed,
+        )
+
+    def in_window(self, rung: int) -> bool:
+        return self.lo <= rung <= self.hi
+
+    def free_rungs(self) -> int:
+        """Rungs of the window that hold nothing sellable: where entries are wanted."""
+        held = bisect_left(self.inventory, self.hi + 1) - bisect_left(self.inventory, self.lo)
+        return self.hi - self.lo + 1 - held
+
+    def is_offered(self, rung: int) -> bool:
+        """Whether a rung that holds something sellable is among those to be offered."""
+        run = self.inventory
+        return self.last > self.first and run[self.first] <= rung <= run[self.last - 1]
+
+    def add_inventory(self, rung: int) -> list[int]:
+        """Returns the rungs that may have become offered."""
+        place = bisect_left(self.inventory, rung)
+        self.inventory.insert(place, rung)
+        if place <= self.first:
+            self.first += 1
+            self.last += 1
+        elif place < self.last:
+            self.last += 1
+            return [rung]
+        return []
+
+    def remove_inventory(self, rung: int) -> None:
+        place = bisect_left(self.inventory, rung)
+        del self.inventory[place]
+        if place < self.first:
+            self.first -= 1
+            self.last -= 1
+        elif place < self.last:
+            self.last -= 1
+
+    def move_offered(self, reach: int) -> list[int]:
+        """Make the offered run the nearest `exit_budget` rungs again. Returns the rungs that joined or left it."""
+        run = self.inventory
+        changed: list[int] = []
+        size = min(self.exit_budget, len(run))
+        first, last = self.first, self.last
+        if first == last:
+            first = last = bisect_left(run, self.nearest)
+        while last - first > size:
+            if reach - self.reach_of(run[first]) > self.reach_of(run[last - 1]) - reach:
+                changed.append(run[first])
+                first += 1
+            else:
+                last -= 1
+                changed.append(run[last])
+        while last - first < size:
+            if first > 0 and (
+                last == len(run)
+                or reach - self.reach_of(run[first - 1]) <= self.reach_of(run[last]) - reach
+            ):
+                first -= 1
+                changed.append(run[first])
+            else:
+                changed.append(run[last])
+                last += 1
+        while first < last < len(run) and self.reach_of(run[last]) - reach < reach - self.reach_of(
+            run[first]
+        ):
+            changed += (run[first], run[last])
+            first += 1
+            last += 1
+        while (
+            0 < first < last
+            and reach - self.reach_of(run[first - 1]) <= self.reach_of(run[last - 1]) - reach
+        ):
+            first -= 1
+            last -= 1
+            changed += (run[first], run[last])
+        self.first, self.last = first, last
+        return changed
+
+    def band(self) -> tuple[int, int]:
+        """The lowest and highest reach between which neither window nor offered run changes, both included."""
+        low, high = self.window_band
+        run, first, last = self.inventory, self.first, self.last
+        if first < last < len(run):
+            high = min(high, (self.reach_of(run[first]) + self.reach_of(run[last])) // 2)
+        if 0 < first < last:
+            low = max(low, (self.reach_of(run[first - 1]) + self.reach_of(run[last - 1])) // 2 + 1)
+        return low, high

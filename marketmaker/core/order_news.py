@@ -1,0 +1,293 @@
+"""What the venue, or its silence, says about our orders, and what each slot makes of it.
+
+Unanswered questions. An order without an answer keeps its slot PENDING and is asked for by its id until the venue
+names its fate; "not found" counts only after the venue would refuse the late request itself, and twice. An order the
+venue had and no longer finds stays LOCKED until a snapshot taken later does not list it either (`repair`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from marketmaker.core.slot import LATE, LOCKED, PENDING, Heard, LiveOrder, Slot
+from marketmaker.model.action import CancelOrder, GiveUp, Severity, TakeSnapshot
+from marketmaker.model.event import (
+    CancelRefused,
+    CancelUnanswered,
+    OrderMissing,
+    OrderQueryFailed,
+    OrderReported,
+    PlaceRefused,
+    PlaceUnanswered,
+    Refusal,
+)
+from marketmaker.model.order import ClientOrderId, EndReason, OrderReport, OrderStatus
+from marketmaker.model.settings import PostOnlyPolicy
+
+if TYPE_CHECKING:
+    from marketmaker.core.position_manager import PositionManager
+
+SECOND_NS = 1_000_000_000
+CANCEL_REPEAT_NS = 5 * SECOND_NS
+NOT_FOUND_TIMES = 2
+
+END_OF_REFUSAL = {
+    Refusal.POST_ONLY: EndReason.POST_ONLY,
+    Refusal.REDUCE_ONLY: EndReason.REDUCE_ONLY,
+    Refusal.INSUFFICIENT_MARGIN: EndReason.INSUFFICIENT_MARGIN,
+}
+REFUSED_ENDS = set(END_OF_REFUSAL.values())
+FATAL = {Refusal.POSITION_MODE, Refusal.AUTHENTICATION}
+
+
+class OrderNews:
+    """Hears reports, refusals and silences for `grid`."""
+
+    def __init__(self, grid: PositionManager) -> None:
+        self.grid = grid
+
+    def on_report(self, event: OrderReported) -> None:
+        self.hear_report(event.report, event.ts_ns)
+
+    def hear_report(self, report: OrderReport, ts_ns: int) -> None:
+        name = report.client_order_id
+        if name is None:
+            return
+        slot = self.grid.live.get(name.sequence)
+        if slot is None or slot.order is None or slot.order.client_order_id != name:
+            self.hear_of_other(report, name)
+            return
+        order = slot.order
+        if report.venue_order_id:
+            order.venue_order_id = report.venue_order_id
+        cumulative = order.qty_lots if report.status is OrderStatus.FILLED else report.filled_lots
+        stale = report.filled_lots < order.booked_lots and slot.state is LOCKED
+        self.grid.book(slot, order, max(cumulative, report.filled_lots), report)
+        order.missing = 0
+        order.gone_ns = 0
+        if report.status is OrderStatus.OPEN and order.booked_lots < order.qty_lots:
+            self.hear_open(slot, order, stale=stale)
+            return
+        if report.status in (OrderStatus.OPEN, OrderStatus.FILLED):
+            slot.hear(Heard.FILLED)
+            self.grid.end_order(slot, order, None)
+            return
+        slot.hear(Heard.CANCELLED)
+        reason = report.end_reason or EndReason.VENUE
+        self.grid.end_order(slot, order, reason)
+        if report.status is OrderStatus.REJECTED or reason in REFUSED_ENDS:
+            self.grid.orders_rejected += 1
+        else:
+            self.grid.orders_cancelled += 1
+        if reason is EndReason.REQUESTED or (reason is EndReason.IOC and self.grid.closing):
+            return
+        self.after_refusal(slot, order, reason, reason.value, None)
+
+    def hear_open(self, slot: Slot, order: LiveOrder, *, stale: bool) -> None:
+        heard = Heard.PART_FILLED if order.booked_lots else Heard.ACCEPTED
+        was_pending = slot.state is PENDING
+        if stale or slot.hear(heard) is LATE:
+            self.grid.late_news += 1
+            return
+        if was_pending:
+            order.ts_accepted_ns = order.ts_changed_ns = self.grid.now_ns
+            order.cancel_asked_ns = 0
+            if self.grid.renew_after_ns is not None:
+                self.grid.set_timer(
+                    self.grid.now_ns + self.grid.renew_after_ns, "retry", slot.index
+                )
+            self.grid.mark((slot.index,))
+
+    def hear_of_other(self, report: OrderReport, name: ClientOrderId) -> None:
+        """News of an order that is no slot's current one: late, or alive without our knowing."""
+        known = self.grid.ended_orders.get(name.sequence)
+        if known is not None and known[0].client_order_id == name:
+            order, index, sign = known
+            self.grid.book(self.grid.slot_at(index, sign), order, report.filled_lots, report)
+            self.grid.late_news += 1
+            if order.presumed_dead and report.status is OrderStatus.OPEN:
+                order.venue_order_id = report.venue_order_id
+                self.bury(order)
+            return
+        if report.status is OrderStatus.OPEN:
+            self.take_in(report, name)
+        elif report.filled_lots:
+            self.grid.actions.append(TakeSnapshot(reason="fill of an order without a record"))
+
+    def take_in(self, report: OrderReport, name: ClientOrderId) -> None:
+        """An open order with our tag and no record: its slot takes it if it would have placed it, else it goes."""
+        sign = self.sign_of(name, report)
+        ladder = self.grid.ladders.get(sign)
+        slot = self.grid.slots.get(name.slot)
+        if ladder is not None and slot is None:
+            slot = self.grid.slot_at(name.slot, sign)
+        order = LiveOrder(
+            client_order_id=name,
+            side=report.side,
+            is_exit=report.side != sign,
+            post_only=True,
+            price_ticks=report.price_ticks,
+            qty_lots=report.qty_lots,
+            ts_sent_ns=self.grid.now_ns,
+            venue_order_id=report.venue_order_id,
+            ts_accepted_ns=self.grid.now_ns,
+            ts_changed_ns=self.grid.now_ns,
+            booked_lots=report.filled_lots,
+        )
+        order.booked_value = order.trade_value = order.booked_lots * order.price_ticks
+        order.trade_lots = order.booked_lots
+        fits = (
+            ladder is not None
+            and slot is not None
+            and slot.order is None
+            and slot.sign == sign
+            and report.price_ticks == ladder.price_of(sign * name.slot + order.is_exit)
+            and (order.leaves_lots <= slot.held_lots if order.is_exit else not slot.held_lots)
+        )
+        if not fits or slot is None:
+            self.grid.actions.append(
+                CancelOrder(order=order.reference, reason="open order of ours that no slot wants")
+            )
+            return
+        slot.state = LOCKED
+        slot.order = order
+        self.grid.live[name.sequence] = slot
+        if not order.is_exit:
+            self.grid.entry_leaves[sign] += order.leaves_lots
+        self.grid.mark((slot.index,))
+
+    def sign_of(self, name: ClientOrderId, report: OrderReport) -> int:
+        if len(self.grid.ladders) == 1:
+            return next(iter(self.grid.ladders))
+        return 1 if name.slot < 0 else -1
+
+    def on_place_refused(self, event: PlaceRefused) -> None:
+        slot, order = self.find(event.client_order_id)
+        if slot is None or order is None:
+            self.grid.late_news += 1
+            return
+        if slot.state is not PENDING:
+            slot.hear(Heard.REJECTED)
+            self.grid.query(order, "refused after it was seen open")
+            return
+        slot.hear(Heard.REJECTED)
+        refusal = event.refusal
+        end = END_OF_REFUSAL.get(refusal, EndReason.VENUE)
+        if refusal is not Refusal.WITHDRAWN:
+            self.grid.orders_rejected += 1
+        self.grid.end_order(slot, order, end, f"{refusal.value}: {event.message}")
+        if refusal is Refusal.WITHDRAWN:
+            return
+        if refusal in FATAL:
+            self.grid.gave_up = f"{refusal.value}: {event.message}"
+            self.grid.actions.append(GiveUp(reason=self.grid.gave_up))
+            self.grid.mark_all()
+            return
+        if refusal is Refusal.FILTER:
+            self.grid.closing = False
+            self.grid.wait(slot, self.grid.settings.refused_delay_s, event.message)
+            self.grid.alert(Severity.ERROR, "order.refused", event.message)
+            return
+        self.after_refusal(slot, order, end, event.message, event.retry_after_s)
+
+    def after_refusal(
+        self,
+        slot: Slot,
+        order: LiveOrder,
+        end: EndReason,
+        message: str,
+        retry_after_s: float | None,
+    ) -> None:
+        """What a slot does after the venue would not have, or keep, its order."""
+        settings = self.grid.settings
+        self.grid.wait(slot, retry_after_s or settings.retry_delay_s, message or end.value)
+        if end is EndReason.POST_ONLY:
+            slot.post_only_rejects += 1
+            if settings.post_only is PostOnlyPolicy.STRICT and self.grid.price is not None:
+                slot.strict_beyond = order.side * self.grid.price
+        elif end is EndReason.INSUFFICIENT_MARGIN and not order.is_exit:
+            self.grid.margin_locked_until_ns = self.grid.now_ns + int(
+                settings.margin_lock_s * SECOND_NS
+            )
+            self.grid.set_timer(self.grid.margin_locked_until_ns, "gate", 0)
+            self.grid.alert(Severity.WARNING, "margin.locked", message)
+            self.grid.mark_all()
+        elif end is EndReason.REDUCE_ONLY:
+            self.grid.wait(slot, max(settings.retry_delay_s, 2.0), "reduce-only refused")
+            self.grid.actions.append(TakeSnapshot(reason="reduce-only refused"))
+        elif end is EndReason.LIQUIDATION:
+            self.grid.alert(Severity.ERROR, "position.liquidated", message)
+            self.grid.actions.append(TakeSnapshot(reason="liquidation"))
+
+    def on_place_unanswered(self, event: PlaceUnanswered) -> None:
+        slot, order = self.find(event.client_order_id)
+        if slot is None or order is None or slot.hear(Heard.UNKNOWN) is not PENDING:
+            self.grid.late_news += 1
+            return
+        order.ts_changed_ns = self.grid.now_ns
+        self.grid.query(order, f"no answer to the placement: {event.message}")
+
+    def on_cancel_refused(self, event: CancelRefused) -> None:
+        slot, order = self.find(event.client_order_id)
+        if slot is None or order is None:
+            self.grid.late_news += 1
+            return
+        if event.refusal is Refusal.ORDER_NOT_FOUND:
+            self.grid.query(order, "cancel found no order")
+            return
+        self.grid.set_timer(
+            self.grid.now_ns + SECOND_NS, "recancel", order.client_order_id.sequence
+        )
+
+    def on_cancel_unanswered(self, event: CancelUnanswered) -> None:
+        _, order = self.find(event.client_order_id)
+        if order is not None:
+            self.grid.query(order, f"no answer to the cancel: {event.message}")
+            self.grid.set_timer(
+                self.grid.now_ns + CANCEL_REPEAT_NS, "recancel", order.client_order_id.sequence
+            )
+
+    def on_order_missing(self, event: OrderMissing) -> None:
+        slot, order = self.find(event.client_order_id)
+        if slot is None or order is None:
+            return
+        order.missing += 1
+        if slot.state is PENDING:
+            too_old = event.ts_asked_ns - order.ts_sent_ns > self.grid.request_lifetime_ns
+            if too_old and order.missing >= NOT_FOUND_TIMES:
+                slot.hear(Heard.REJECTED)
+                self.grid.orders_rejected += 1
+                order.presumed_dead = True
+                self.grid.end_order(slot, order, EndReason.VENUE, "never reached the venue")
+                return
+        elif order.missing >= NOT_FOUND_TIMES:
+            if not order.gone_ns:
+                order.gone_ns = self.grid.now_ns
+            self.grid.actions.append(TakeSnapshot(reason="an open order cannot be found"))
+        self.ask_later(order)
+
+    def on_query_failed(self, event: OrderQueryFailed) -> None:
+        _, order = self.find(event.client_order_id)
+        if order is not None:
+            self.ask_later(order)
+
+    def ask_later(self, order: LiveOrder) -> None:
+        delay_ns = int(self.grid.settings.query_delay_s * SECOND_NS)
+        self.grid.set_timer(self.grid.now_ns + delay_ns, "query", order.client_order_id.sequence)
+
+    def find(self, name: ClientOrderId) -> tuple[Slot | None, LiveOrder | None]:
+        slot = self.grid.live.get(name.sequence)
+        if slot is None or slot.order is None or slot.order.client_order_id != name:
+            return None, None
+        return slot, slot.order
+
+    def bury(self, order: LiveOrder) -> None:
+        """An order that is over in our books turned out to be open."""
+        self.grid.alert(
+            Severity.ERROR,
+            "order.undead",
+            f"order {order.client_order_id} was over in our books and is open at the venue: cancelled",
+        )
+        self.grid.actions.append(
+            CancelOrder(order=order.reference, reason="open at the venue, over in our books")
+        )

@@ -1,0 +1,63 @@
+"""Prices at which a grid starts or ends: trigger, stop loss, take profit, as whole ticks."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from marketmaker.model.instrument import Instrument, Ticks
+from marketmaker.model.settings import GridSettings, GridSide
+
+
+class PriceLimits:
+    """For a short grid stop loss lies above and take profit below; a neutral grid uses them as for a long one.
+
+    The trigger waits for the price to come to it from whichever side it was first seen on.
+    """
+
+    def __init__(self, settings: GridSettings, instrument: Instrument) -> None:
+        def ticks(price: Decimal | None) -> int | None:
+            return None if price is None else instrument.floor_ticks(price)
+
+        self.instrument = instrument
+        self.trigger = ticks(settings.trigger_price)
+        self.waiting = self.trigger is not None
+        self.trigger_from_above = False
+        self.seen = False
+        low, high = ticks(settings.stop_loss), ticks(settings.take_profit)
+        low_name, high_name = "stop_loss", "take_profit"
+        if settings.side is GridSide.SHORT:
+            low, high, low_name, high_name = high, low, high_name, low_name
+        self.low, self.high = low, high
+        self.low_name, self.high_name = low_name, high_name
+
+    def first_price(self, price: Ticks) -> None:
+        self.seen = True
+        if self.trigger is not None:
+            self.trigger_from_above = price > self.trigger
+
+    def hear(self, price: Ticks) -> str:
+        """Whether the price ends the grid: the reason, or ""."""
+        if not self.seen:
+            self.first_price(price)
+        if self.trigger is not None and self.waiting:
+            reached = price <= self.trigger if self.trigger_from_above else price >= self.trigger
+            self.waiting = not reached
+            return ""
+        for bound, name, hit in (
+            (self.low, self.low_name, self.low is not None and price <= self.low),
+            (self.high, self.high_name, self.high is not None and price >= self.high),
+        ):
+            if hit and bound is not None:
+                return f"{name} at {self.instrument.price(Ticks(bound)):f} reached"
+        return ""
+
+    def band(self) -> tuple[int, int]:
+        """Prices between which `hear` has nothing to say, both included."""
+        low, high = -(1 << 62), 1 << 62
+        if self.waiting and self.trigger is not None:
+            return (self.trigger + 1, high) if self.trigger_from_above else (low, self.trigger - 1)
+        if self.low is not None:
+            low = self.low + 1
+        if self.high is not None:
+            high = self.high - 1
+        return low, high

@@ -1,0 +1,218 @@
+"""What a snapshot changes: fills we missed, orders we lost or never knew, and a position that differs from the slots.
+
+No destructive repair from a single reading. An order that is not listed is asked for, not forgotten; a position must
+differ by the same amount in two readings in a row before the slots follow it, and every such repair is alerted.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import TYPE_CHECKING
+
+from marketmaker.core.grid import Ladder
+from marketmaker.core.order_news import CANCEL_REPEAT_NS, SECOND_NS, OrderNews
+from marketmaker.core.reconcile import Differences, compare
+from marketmaker.core.slot import LOCKED, Heard, Slot
+from marketmaker.model.action import Severity
+from marketmaker.model.event import SnapshotTaken
+from marketmaker.model.instrument import Lots
+from marketmaker.model.order import EndReason, OrderReport, OrderStatus
+from marketmaker.model.settings import PositionPolicy
+
+if TYPE_CHECKING:
+    from marketmaker.core.position_manager import PositionManager
+
+SECOND_LOOK_NS = 2 * SECOND_NS
+
+
+class Repair:
+    """Hears snapshots for `grid`. `foreign_lots`: signed position that belongs to the owner, never touched."""
+
+    def __init__(self, grid: PositionManager, news: OrderNews) -> None:
+        self.grid = grid
+        self.news = news
+        self.foreign_lots = 0
+        self.difference: int | None = None
+
+    def on_snapshot(self, event: SnapshotTaken) -> None:
+        snapshot = event.snapshot
+        for fill in snapshot.fills:
+            if fill.client_order_id is not None:
+                self.hear_fill(
+                    OrderReport(
+                        client_order_id=fill.client_order_id,
+                        venue_order_id=fill.venue_order_id,
+                        side=fill.side,
+                        price_ticks=fill.price_ticks,
+                        qty_lots=fill.qty_lots,
+                        filled_lots=Lots(0),
+                        status=OrderStatus.OPEN,
+                        fill=fill,
+                        ts_venue_ns=fill.ts_venue_ns,
+                    )
+                )
+        differences = compare(
+            snapshot,
+            self.grid.live,
+            inventory_lots=self.grid.books.inventory_lots + self.foreign_lots,
+            last_fill_ns=self.grid.last_fill_ns,
+        )
+        fresh = (
+            self.grid.snapshot_after_ns is None
+            or snapshot.ts_asked_ns >= self.grid.snapshot_after_ns
+        )
+        if fresh:
+            if self.grid.snapshot_after_ns is not None or not self.grid.snapshot_seen:
+                self.grid.mark_all()
+            self.grid.snapshot_after_ns = None
+            self.grid.snapshot_seen = True
+        for slot, report in differences.known:
+            self.news.hear_report(report, event.ts_ns)
+            self.repeat_old_cancel(slot)
+        for report in differences.strange:
+            self.hear_strange(report, snapshot.ts_asked_ns)
+        for slot in differences.missing:
+            self.hear_unlisted(slot, snapshot.ts_asked_ns)
+        if differences.position is not None:
+            self.hear_position(differences, snapshot.position.entry_price)
+
+    def hear_fill(self, report: OrderReport) -> None:
+        """A trade by itself: books what is new, and ends the order if that fills it."""
+        name = report.client_order_id
+        assert name is not None
+        slot, order = self.news.find(name)
+        if slot is not None and order is not None:
+            self.grid.book(slot, order, 0, report)
+            if order.booked_lots >= order.qty_lots:
+                slot.hear(Heard.FILLED)
+                self.grid.end_order(slot, order, None)
+            return
+        known = self.grid.ended_orders.get(name.sequence)
+        if known is not None and known[0].client_order_id == name:
+            order, index, sign = known
+            self.grid.book(self.grid.slot_at(index, sign), order, 0, report)
+
+    def repeat_old_cancel(self, slot: Slot) -> None:
+        """A cancel whose effect never showed is asked for again."""
+        order = slot.order
+        if (
+            order is not None
+            and order.cancel_asked_ns
+            and self.grid.now_ns - order.cancel_asked_ns > CANCEL_REPEAT_NS
+        ):
+            order.cancel_asked_ns = 0
+            self.grid.mark((slot.index,))
+
+    def hear_strange(self, report: OrderReport, ts_asked_ns: int) -> None:
+        name = report.client_order_id
+        assert name is not None
+        known = self.grid.ended_orders.get(name.sequence)
+        if known is None or known[0].client_order_id != name:
+            self.news.take_in(report, name)
+            return
+        order = known[0]
+        if order.ts_ended_ns < ts_asked_ns:
+            order.venue_order_id = report.venue_order_id
+            self.news.bury(order)
+
+    def hear_unlisted(self, slot: Slot, ts_asked_ns: int) -> None:
+        """An order of ours that the snapshot does not list: ask; believe it gone only after asking in vain."""
+        order = slot.order
+        assert order is not None
+        if slot.state is LOCKED and order.gone_ns and ts_asked_ns > order.gone_ns:
+            slot.hear(Heard.CANCELLED)
+            order.presumed_dead = True
+            self.grid.orders_cancelled += 1
+            self.grid.end_order(slot, order, EndReason.VENUE, "neither found nor listed any more")
+            self.grid.alert(
+                Severity.WARNING,
+                "order.vanished",
+                f"order {order.client_order_id} is neither listed nor found at the venue",
+            )
+            return
+        self.grid.query(order, "not among the open orders")
+
+    def hear_position(self, differences: Differences, entry_price: Decimal) -> None:
+        """A difference must be the same in two readings in a row before it is repaired."""
+        difference = differences.position
+        assert difference is not None
+        if difference == 0:
+            self.difference = None
+            if not self.grid.position_settled:
+                self.grid.position_settled = True
+                self.grid.mark_all()
+            return
+        if self.difference != difference or self.grid.price is None:
+            self.difference = difference
+            self.grid.set_timer(self.grid.now_ns + SECOND_LOOK_NS, "snapshot", 0)
+            return
+        self.difference = None
+        self.grid.alert(
+            Severity.ERROR if self.grid.position_settled else Severity.WARNING,
+            "reconcile.differed",
+            f"position is {difference:+d} lots from the slots' inventory: "
+            f"{self.grid.settings.on_position_difference.value}",
+        )
+        if self.grid.settings.on_position_difference is PositionPolicy.IGNORE:
+            self.foreign_lots += difference
+        else:
+            self.adopt(difference, entry_price)
+        self.grid.position_settled = True
+        self.grid.mark_all()
+
+    def adopt(self, difference: int, entry_price: Decimal) -> None:
+        """Make the slots hold `difference` signed lots more."""
+        remaining = difference
+        for sign, ladder in self.grid.ladders.items():
+            if sign * remaining < 0:
+                remaining += sign * self.give_up_inventory(ladder, -sign * remaining)
+        if not remaining:
+            return
+        sign = 1 if remaining > 0 else -1
+        taker = self.grid.ladders.get(sign)
+        if taker is None:
+            self.foreign_lots += remaining
+            self.grid.alert(
+                Severity.ERROR,
+                "reconcile.unwanted",
+                f"{remaining:+d} lots lie on the other side of this grid: left to the owner",
+            )
+            return
+        self.take_inventory(taker, abs(remaining), entry_price)
+
+    def give_up_inventory(self, ladder: Ladder, lots: int) -> int:
+        """Forget up to `lots` that the venue no longer shows, dearest first. Returns how many were forgotten."""
+        given = 0
+        for index in sorted(self.grid.holding, key=lambda held: -ladder.sign * held):
+            slot = self.grid.slots[index]
+            if slot.sign != ladder.sign or slot.held_lots <= 0 or given == lots:
+                continue
+            part = min(slot.held_lots, lots - given)
+            cost = slot.cost if part == slot.held_lots else slot.cost * part // slot.held_lots
+            self.grid.books.adopt(slot, -part, -cost)
+            given += part
+            self.grid.held_changed(slot)
+            self.grid.mark((index,))
+        return given
+
+    def take_inventory(self, ladder: Ladder, lots: int, entry_price: Decimal) -> None:
+        """Into slots from the nearest level upward, an order's worth each, at the entry price."""
+        assert self.grid.price is not None
+        per_lot = entry_price / self.grid.instrument.tick_size
+        total_cost = int((per_lot * lots).to_integral_value(ROUND_HALF_EVEN))
+        rung = min(max(ladder.nearest, ladder.lowest), ladder.highest)
+        left, cost_left = lots, total_cost
+        while left:
+            slot = self.grid.slot_at(ladder.sign * rung, ladder.sign)
+            part = min(left, max(self.grid.sizing.entry_lots(ladder.price_of(rung)), 1))
+            least = self.grid.sizing.least_exit_lots(ladder.price_of(rung + 1))
+            if left - part < least or rung >= ladder.highest:
+                part = left
+            if slot.order is None or rung >= ladder.highest:
+                cost = cost_left if part == left else cost_left * part // left
+                self.grid.books.adopt(slot, part, cost)
+                left -= part
+                cost_left -= cost
+                self.grid.held_changed(slot)
+                self.grid.mark((slot.index,))
+            rung += 1

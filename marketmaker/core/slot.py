@@ -1,0 +1,143 @@
+"""One slot: FREE, PENDING or LOCKED, at most one order, and what it holds.
+
+    FREE     no order
+    PENDING  an order was handed out and nothing trustworthy has come back yet
+    LOCKED   the venue has the order
+
+The table answers every (state, heard) pair with the next state, or with a verdict that leaves the slot as it is:
+LATE (old news, count it), RESYNC (ask the venue) or BROKEN (our own bug). What is heard is heard about the slot's
+current order: news of an earlier order is told apart by its client order id before the table is asked.
+
+The awkward spot: a venue may tell by stream that an order was filled before it answers the placement, so PENDING
+must take every ending; and a refusal that arrives for an order the stream has already shown open cannot be believed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from marketmaker.errors import InvariantBroken
+from marketmaker.model.instrument import Lots, Ticks
+from marketmaker.model.order import ClientOrderId, OrderRef, Side
+
+
+class SlotState(Enum):
+    FREE = "free"
+    PENDING = "pending"
+    LOCKED = "locked"
+
+
+class Heard(Enum):
+    SENT = "sent"
+    ACCEPTED = "accepted"
+    PART_FILLED = "part_filled"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+
+
+class Verdict(Enum):
+    LATE = "late"
+    RESYNC = "resync"
+    BROKEN = "broken"
+
+
+FREE, PENDING, LOCKED = SlotState.FREE, SlotState.PENDING, SlotState.LOCKED
+LATE, RESYNC, BROKEN = Verdict.LATE, Verdict.RESYNC, Verdict.BROKEN
+
+TRANSITIONS: dict[tuple[SlotState, Heard], SlotState | Verdict] = {
+    (FREE, Heard.SENT): PENDING,
+    (FREE, Heard.ACCEPTED): RESYNC,
+    (FREE, Heard.PART_FILLED): RESYNC,
+    (FREE, Heard.FILLED): RESYNC,
+    (FREE, Heard.CANCELLED): LATE,
+    (FREE, Heard.REJECTED): LATE,
+    (FREE, Heard.UNKNOWN): LATE,
+    (PENDING, Heard.SENT): BROKEN,
+    (PENDING, Heard.ACCEPTED): LOCKED,
+    (PENDING, Heard.PART_FILLED): LOCKED,
+    (PENDING, Heard.FILLED): FREE,
+    (PENDING, Heard.CANCELLED): FREE,
+    (PENDING, Heard.REJECTED): FREE,
+    (PENDING, Heard.UNKNOWN): PENDING,
+    (LOCKED, Heard.SENT): BROKEN,
+    (LOCKED, Heard.ACCEPTED): LATE,
+    (LOCKED, Heard.PART_FILLED): LOCKED,
+    (LOCKED, Heard.FILLED): FREE,
+    (LOCKED, Heard.CANCELLED): FREE,
+    (LOCKED, Heard.REJECTED): RESYNC,
+    (LOCKED, Heard.UNKNOWN): LATE,
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class LiveOrder:
+    """An order of ours and everything booked on it. `is_exit`: it gives inventory back.
+
+    `booked_lots` is the largest filled quantity anybody told us of; `booked_value` what it was booked for (quanta).
+    `trade_lots` / `trade_value` add up the trades we know by id: once they reach the booked quantity their exact
+    value replaces the assumed one.
+    """
+
+    client_order_id: ClientOrderId
+    side: Side
+    is_exit: bool
+    post_only: bool
+    price_ticks: Ticks
+    qty_lots: Lots
+    ts_sent_ns: int
+    venue_order_id: str = ""
+    ts_accepted_ns: int = 0
+    ts_ended_ns: int = 0
+    ts_changed_ns: int = 0
+    booked_lots: int = 0
+    booked_value: int = 0
+    trade_lots: int = 0
+    trade_value: int = 0
+    trade_ids: set[str] = field(default_factory=set)
+    cancel_asked_ns: int = 0
+    missing: int = 0
+    gone_ns: int = 0
+    """When a LOCKED order could twice not be found; a snapshot asked for later settles it."""
+    presumed_dead: bool = False
+    """Ended because nobody knew it any more, not because the venue said so."""
+
+    @property
+    def leaves_lots(self) -> int:
+        return self.qty_lots - self.booked_lots
+
+    @property
+    def reference(self) -> OrderRef:
+        return OrderRef(client_order_id=self.client_order_id, venue_order_id=self.venue_order_id)
+
+
+@dataclass(slots=True, kw_only=True)
+class Slot:
+    """A level's record. `held_lots` and `cost` are counted in the slot's own direction (a short holds positive lots).
+
+    `post_only_rejects` counts in a row. No order is placed before `retry_at_ns`. `strict_beyond`: under
+    `post_only: strict`, the price (in the ladder's own direction) that must be left behind before the next attempt.
+    """
+
+    index: int
+    sign: int
+    state: SlotState = FREE
+    order: LiveOrder | None = None
+    held_lots: int = 0
+    cost: int = 0
+    sellable: bool = False
+    post_only_rejects: int = 0
+    retry_at_ns: int = 0
+    retry_reason: str = ""
+    strict_beyond: int | None = None
+
+    def hear(self, heard: Heard) -> SlotState | Verdict:
+        """Move to the next state and return it, or return the verdict and stay. Raises InvariantBroken for BROKEN."""
+        outcome = TRANSITIONS[self.state, heard]
+        if isinstance(outcome, SlotState):
+            self.state = outcome
+        elif outcome is BROKEN:
+            raise InvariantBroken(f"slot {self.index} heard {heard.value} while {self.state.value}")
+        return outcome

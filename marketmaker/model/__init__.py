@@ -1,0 +1,1 @@
+"""Nouns: frozen values with no behaviour beyond arithmetic."""

@@ -1,0 +1,153 @@
+"""Client order ids on the wire: how a bot, a slot, a side and a sequence number travel through a venue and back.
+
+The venue keeps this id for us, so after `kill -9` with nothing on disk every open order and every trade can be given
+back to its slot. Four forms cover all venues; the adapter picks the one its venue takes:
+
+    form          tag        slot            sequence             used where
+    text, 17      3 letters  ± 839,807       36**8, in ms: 89 y   text ids (letters and digits only, lower case)
+    integer, 63   7 bits     ± 65,535        38 bits, in ms: 8 y  64-bit ids
+    integer, 48   5 bits     ± 16,383        27 bits, wraps       48-bit ids
+    integer, 31   3 bits     ± 2,047         15 bits, wraps       31-bit ids
+
+Sequence numbers start at the clock in milliseconds (see `first_sequence`), so a restart that lost its disk does not
+meet the numbers of the run before as long as fewer than 1,000 orders a second were sent. The two short forms wrap;
+use them only where a venue frees an id with its order.
+
+An id of someone else must never decode. The text form starts with the whole tag and ends with a check character; the
+integer forms carry a hash of the tag, so two bots on one account need tags whose hashes differ (`tags_clash`).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+from zlib import crc32
+
+from marketmaker.model.order import ClientOrderId, Side
+
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+EPOCH_MS = 1_735_689_600_000
+"""2025-01-01T00:00:00Z, where sequence numbers begin."""
+
+SIDE_LETTER = {Side.BUY: "b", Side.SELL: "s"}
+LETTER_SIDE = {letter: side for side, letter in SIDE_LETTER.items()}
+
+
+class ClientOrderIdForm(Protocol):
+    """`sequences`: how many sequence numbers exist before they wrap. `max_slot`: the largest |slot|."""
+
+    sequences: int
+    max_slot: int
+
+    def encode(self, order: ClientOrderId) -> str: ...
+
+    def decode(self, wire: str) -> ClientOrderId | None:
+        """None for an id that this bot did not make."""
+        ...
+
+
+def valid_tag(tag: str) -> bool:
+    """One to three lower-case letters or digits, the first a letter."""
+    return 1 <= len(tag) <= 3 and tag[0] in DIGITS[10:] and all(c in DIGITS for c in tag)
+
+
+def first_sequence(now_ms: int, form: ClientOrderIdForm) -> int:
+    """The sequence number a process starting at `now_ms` (Unix milliseconds) begins with."""
+    return (now_ms - EPOCH_MS) % form.sequences
+
+
+def base36(number: int, width: int) -> str:
+    text = ""
+    for _ in range(width):
+        number, digit = divmod(number, 36)
+        text = DIGITS[digit] + text
+    return text
+
+
+def zigzag(slot: int) -> int:
+    """Signed to unsigned: 0, -1, 1, -2, 2 become 0, 1, 2, 3, 4."""
+    return slot * 2 if slot >= 0 else -slot * 2 - 1
+
+
+def unzigzag(code: int) -> int:
+    return code // 2 if code % 2 == 0 else -(code + 1) // 2
+
+
+class TextForm:
+    """17 lower-case letters and digits: tag 3, side 1, slot 4, sequence 8, check 1."""
+
+    sequences = 36**8
+    max_slot = 36**4 // 2 - 1
+    length = 17
+
+    def __init__(self, tag: str) -> None:
+        if not valid_tag(tag):
+            raise ValueError(f"bot tag {tag!r} is not 1 to 3 lower-case letters or digits")
+        self.prefix = tag.rjust(3, "0")
+
+    def encode(self, order: ClientOrderId) -> str:
+        body = (
+            self.prefix
+            + SIDE_LETTER[order.side]
+            + base36(zigzag(order.slot), 4)
+            + base36(order.sequence % self.sequences, 8)
+        )
+        return body + check_character(body)
+
+    def decode(self, wire: str) -> ClientOrderId | None:
+        if len(wire) != self.length or not wire.startswith(self.prefix):
+            return None
+        side = LETTER_SIDE.get(wire[3])
+        if side is None or not (wire.isascii() and wire.isalnum() and wire == wire.lower()):
+            return None
+        if check_character(wire[:-1]) != wire[-1]:
+            return None
+        return ClientOrderId(unzigzag(int(wire[4:8], 36)), side, int(wire[8:16], 36))
+
+
+def check_character(body: str) -> str:
+    return DIGITS[crc32(body.encode()) % 36]
+
+
+class IntegerForm:
+    """A positive integer of `bits` bits, in decimal text: tag hash, slot, side, sequence from high to low."""
+
+    LAYOUTS = {63: (7, 17, 38), 48: (5, 15, 27), 31: (3, 12, 15)}
+
+    def __init__(self, tag: str, bits: int) -> None:
+        if not valid_tag(tag):
+            raise ValueError(f"bot tag {tag!r} is not 1 to 3 lower-case letters or digits")
+        self.tag_bits, self.slot_bits, self.sequence_bits = self.LAYOUTS[bits]
+        self.bits = bits
+        self.tag_hash = tag_hash(tag, self.tag_bits)
+        self.sequences = 1 << self.sequence_bits
+        self.max_slot = (1 << (self.slot_bits - 1)) - 1
+
+    def encode(self, order: ClientOrderId) -> str:
+        number = self.tag_hash
+        number = number << self.slot_bits | zigzag(order.slot)
+        number = number << 1 | (order.side is Side.SELL)
+        number = number << self.sequence_bits | order.sequence % self.sequences
+        return str(number)
+
+    def decode(self, wire: str) -> ClientOrderId | None:
+        if not (wire.isascii() and wire.isdigit()) or len(wire) > 19:
+            return None
+        number = int(wire)
+        if number >> (self.slot_bits + 1 + self.sequence_bits) != self.tag_hash:
+            return None
+        sequence = number & (self.sequences - 1)
+        number >>= self.sequence_bits
+        side = Side.SELL if number & 1 else Side.BUY
+        slot = unzigzag(number >> 1 & ((1 << self.slot_bits) - 1))
+        return ClientOrderId(slot, side, sequence)
+
+
+def tag_hash(tag: str, bits: int) -> int:
+    """Never 0, so that a small number somebody typed is not taken for ours."""
+    return crc32(tag.encode()) % ((1 << bits) - 1) + 1
+
+
+def tags_clash(first: str, second: str, bits: int) -> bool:
+    """Whether two bots on one account would take each other's integer ids for their own."""
+    tag_bits = IntegerForm.LAYOUTS[bits][0]
+    return tag_hash(first, tag_bits) == tag_hash(second, tag_bits)

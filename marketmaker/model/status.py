@@ -1,0 +1,73 @@
+"""Frozen readings of a grid: what it remembers across restarts, what it counts, what each slot is doing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from marketmaker.model.instrument import Lots, Quanta, Ticks
+from marketmaker.model.order import Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """Inventory of one slot. `qty_lots` signed, long > 0; `cost` = what it was bought for, signed alike."""
+
+    slot: int
+    qty_lots: Lots
+    cost: Quanta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridMemory:
+    """What must outlive the process for a restart to keep its levels, ids and cost basis.
+
+    `ended` names why the grid closed itself for good (stop loss, take profit), "" while it runs.
+    """
+
+    anchor_ticks: Ticks
+    next_sequence: int
+    holdings: tuple[Holding, ...]
+    ended: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridTotals:
+    """Counters and books since this process started. Money in quote currency, exact.
+
+    `realised` before fees; `fees` paid > 0; `funding` received > 0. `inventory_lots` is signed and equals the sum over
+    slots. `adopted_lots` / `adopted_cost`: inventory taken in (or given up, < 0) without a trade of ours.
+    """
+
+    price_ticks: Ticks | None
+    open_orders: int
+    held_slots: int
+    inventory_lots: Lots
+    inventory_cost: Quanta
+    adopted_lots: Lots
+    adopted_cost: Quanta
+    realised: Quanta
+    fees: Decimal
+    funding: Decimal
+    orders_placed: int
+    orders_cancelled: int
+    orders_rejected: int
+    fills: int
+    buys: int
+    sells: int
+    maker_fills: int
+    not_quoting: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotStatus:
+    """One slot as `status` shows it; `why` says in words why it has no order, "" when it has one."""
+
+    slot: int
+    price_ticks: Ticks
+    state: str
+    side: Side | None
+    order_price_ticks: Ticks | None
+    order_leaves_lots: Lots
+    held_lots: Lots
+    why: str
