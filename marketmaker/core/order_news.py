@@ -224,7 +224,7 @@ class OrderNews:
         if slot is None or order is None or slot.hear(Heard.UNKNOWN) is not PENDING:
             self.grid.late_news += 1
             return
-        order.ts_changed_ns = self.grid.now_ns
+        order.unanswered_ns = order.ts_changed_ns = self.grid.now_ns
         self.grid.query(order, f"no answer to the placement: {event.message}")
 
     def on_cancel_refused(self, event: CancelRefused) -> None:
@@ -251,9 +251,11 @@ class OrderNews:
         slot, order = self.find(event.client_order_id)
         if slot is None or order is None:
             return
+        if slot.state is PENDING and not order.unanswered_ns:
+            return
         order.missing += 1
         if slot.state is PENDING:
-            too_old = event.ts_asked_ns - order.ts_sent_ns > self.grid.request_lifetime_ns
+            too_old = event.ts_asked_ns - order.unanswered_ns > self.grid.request_lifetime_ns
             if too_old and order.missing >= NOT_FOUND_TIMES:
                 slot.hear(Heard.REJECTED)
                 self.grid.orders_rejected += 1

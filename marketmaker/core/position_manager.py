@@ -246,6 +246,7 @@ class PositionManager:
             self.mark_window()
         for ladder in self.ladders.values():
             self.follow(ladder)
+        self.refresh_offers()
         self.mark(self.waiting_for_price)
 
     def set_anchor(self, anchor: Ticks) -> None:
@@ -279,7 +280,7 @@ class PositionManager:
             )
 
     def follow(self, ladder: Ladder) -> None:
-        """Move the ladder's window and offered run to the price, marking the slots this touches."""
+        """Move the ladder's window to the price, marking the slots this touches."""
         assert self.price is not None
         reach = ladder.sign * self.price
         low, high = ladder.window_band
@@ -296,25 +297,23 @@ class PositionManager:
             if self.cleaned and self.cleaned_at != ladder.nearest:
                 self.mark(self.cleaned)
                 self.cleaned.clear()
-        self.refresh_offered(ladder)
 
-    def refresh_offered(self, ladder: Ladder) -> None:
+    def refresh_offers(self) -> None:
         """Keep the exits nearest to the price offered, as many as the cap leaves room for after the entries."""
         if self.price is None:
             return
-        ladder.exit_budget = self.exit_room(ladder)
-        self.mark(ladder.sign * rung for rung in ladder.move_offered(ladder.sign * self.price))
+        room = self.cap - self.entries_wanted()
+        for sign, ladder in self.ladders.items():
+            ladder.exit_budget = max(0, min(self.exit_windows[sign], room))
+            self.mark(sign * rung for rung in ladder.move_offered(sign * self.price))
+            room -= ladder.last - ladder.first
 
-    def exit_room(self, ladder: Ladder) -> int:
-        exits = self.exit_windows[ladder.sign]
-        if len(self.ladders) == 1 and ladder.entry_window + exits <= self.cap:
-            return exits
-        room = self.cap
-        for other in self.ladders.values():
-            room -= other.free_rungs()
-            if other is not ladder:
-                room -= other.last - other.first
-        return max(0, min(exits, room))
+    def entries_wanted(self) -> int:
+        """How many orders the entries may need: exact only where the exits could want the same room."""
+        windows = sum(ladder.entry_window for ladder in self.ladders.values())
+        if windows + sum(self.exit_windows.values()) <= self.cap:
+            return windows
+        return sum(ladder.free_rungs() for ladder in self.ladders.values())
 
     def find_quiet_band(self) -> tuple[int, int] | None:
         if self.price is None or self.waiting_for_price:
@@ -747,8 +746,7 @@ class PositionManager:
         else:
             ladder.remove_inventory(rung)
         self.mark((index,))
-        for each in self.ladders.values():
-            self.refresh_offered(each)
+        self.refresh_offers()
 
     def carry_dust(self, slot: Slot, ladder: Ladder) -> None:
         """A remainder too small to sell alone joins the next inventory above, which asks at least as much for it."""

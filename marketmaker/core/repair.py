@@ -130,7 +130,8 @@ class Repair:
                 f"order {order.client_order_id} is neither listed nor found at the venue",
             )
             return
-        self.grid.query(order, "not among the open orders")
+        if slot.state is LOCKED or order.unanswered_ns:
+            self.grid.query(order, "not among the open orders")
 
     def hear_position(self, differences: Differences, entry_price: Decimal) -> None:
         """A difference must be the same in two readings in a row before it is repaired."""

@@ -98,6 +98,8 @@ class LiveOrder:
     trade_value: int = 0
     trade_ids: set[str] = field(default_factory=set)
     cancel_asked_ns: int = 0
+    unanswered_ns: int = 0
+    """When it became known that the placement's own answer will never come."""
     missing: int = 0
     gone_ns: int = 0
     """When a LOCKED order could twice not be found; a snapshot asked for later settles it."""
