@@ -1,26 +1,26 @@
 """Every error of the project, and what each one says we now know.
 
-    MarketMakerError
-    ├─ ConfigError              the operator must act; nothing was sent; exit code 2
-    ├─ UnsupportedInstrument    a contract whose arithmetic we do not model; exit code 2
-    ├─ VenueError               carries venue, operation, code, message
-    │  ├─ NotSent               never left this process      → may be tried again
-    │  ├─ Rejected              the venue said no            → nothing changed there
-    │  │  ├─ PostOnlyWouldCross
-    │  │  ├─ ReduceOnlyRefused
-    │  │  ├─ InsufficientMargin
-    │  │  ├─ FilterViolation    off tick, off lot, below a minimum, outside the price band
-    │  │  ├─ DuplicateClientOrderId
-    │  │  ├─ RateLimited        retry_after_s, banned
-    │  │  ├─ Overloaded         the venue said it did not process the request
-    │  │  ├─ ClockSkew          re-measure the offset, then try again
-    │  │  ├─ PositionModeMismatch   fatal: says which switch to flip
-    │  │  └─ AuthenticationRefused  fatal
-    │  ├─ OrderNotFound         gone, but filled or cancelled? → ask
-    │  ├─ OutcomeUnknown        sent, no trustworthy answer  → ask, never send again
-    │  ├─ StreamBroken          silence, gap, disconnect     → stop quoting, snapshot, resume
-    │  └─ MalformedMessage      they broke their contract    → keep the frame, count it, ask
-    └─ InvariantBroken          we broke ours                → cancel what we can and exit
+MarketMakerError
+├─ ConfigError              the operator must act; nothing was sent; exit code 2
+├─ UnsupportedInstrument    a contract whose arithmetic we do not model; exit code 2
+├─ VenueError               carries venue, operation, code, message
+│  ├─ NotSent               never left this process      → may be tried again
+│  ├─ Rejected              the venue said no            → nothing changed there
+│  │  ├─ PostOnlyWouldCross
+│  │  ├─ ReduceOnlyRefused
+│  │  ├─ InsufficientMargin
+│  │  ├─ FilterViolation    off tick, off lot, below a minimum, outside the price band
+│  │  ├─ DuplicateClientOrderId
+│  │  ├─ RateLimited        retry_after_s, banned
+│  │  ├─ Overloaded         the venue said it did not process the request
+│  │  ├─ ClockSkew          re-measure the offset, then try again
+│  │  ├─ PositionModeMismatch   fatal: says which switch to flip
+│  │  └─ AuthenticationRefused  fatal
+│  ├─ OrderNotFound         gone, but filled or cancelled? → ask
+│  ├─ OutcomeUnknown        sent, no trustworthy answer  → ask, never send again
+│  ├─ StreamBroken          silence, gap, disconnect     → stop quoting, snapshot, resume
+│  └─ MalformedMessage      they broke their contract    → keep the frame, count it, ask
+└─ InvariantBroken          we broke ours                → cancel what we can and exit
 """
 
 from __future__ import annotations

@@ -211,10 +211,9 @@ class PositionManager:
             low, high = self.quiet_band
             if low <= event.price_ticks <= high:
                 self.price = event.price_ticks
-                self.now_ns = event.ts_ns
                 return []
         self.actions = []
-        self.now_ns = event.ts_ns
+        self.now_ns = max(self.now_ns, event.ts_ns)
         self.handlers[type(event)](event)
         self.settle_marked()
         if self.closing and not self.live:

@@ -173,9 +173,7 @@ class Credentials:
     passphrase: str = ""
 
     def __repr__(self) -> str:
-        given = [
-            name for name in ("api_key", "api_secret", "passphrase") if getattr(self, name)
-        ]
+        given = [name for name in ("api_key", "api_secret", "passphrase") if getattr(self, name)]
         return f"Credentials({', '.join(f'{name}=***' for name in given)})"
 
 

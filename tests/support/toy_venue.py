@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from marketmaker.core.position_manager import PositionManager
@@ -18,6 +18,7 @@ from marketmaker.model.event import (
     PriceChanged,
     Refusal,
     SnapshotTaken,
+    TimerFired,
 )
 from marketmaker.model.instrument import Instrument, Lots, Ticks
 from marketmaker.model.order import (
@@ -126,6 +127,16 @@ class ToyVenue:
 
     def pass_time(self, seconds: float) -> None:
         self.now_ns += int(seconds * SECOND)
+
+    def wait(self, seconds: float) -> list[Action]:
+        """Let time pass and every timer on the way ring at its own moment."""
+        end_ns = self.now_ns + int(seconds * SECOND)
+        actions: list[Action] = []
+        while self.manager.wake_at_ns is not None and self.manager.wake_at_ns <= end_ns:
+            self.now_ns = max(self.now_ns, self.manager.wake_at_ns)
+            actions += self.tell(TimerFired(ts_ns=self.now_ns))
+        self.now_ns = end_ns
+        return actions
 
     def start(self, price: int) -> list[Action]:
         """Stream up, empty snapshot, first price."""
@@ -275,6 +286,13 @@ class ToyVenue:
             self.settle_cancels()
             self.answer_queries()
         raise AssertionError("the manager does not come to rest")
+
+    def end(
+        self, toy: ToyOrder, reason: EndReason, status: OrderStatus = OrderStatus.CANCELLED
+    ) -> list[Action]:
+        """The venue ends a resting order for its own reason and says so."""
+        toy.status = status
+        return self.deliver(replace(self.report(toy), end_reason=reason))
 
     # --- looking ---
 

@@ -1,0 +1,60 @@
+"""Start here: arguments in, one command, exit code out (0 done, 1 failed, 2 bad usage or configuration)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+BEGAN_S = time.perf_counter()
+
+from marketmaker import __version__, launch  # noqa: E402
+from marketmaker.cli import check, exchanges, init, replay, run  # noqa: E402
+from marketmaker.core.position_manager import PositionManager  # noqa: E402
+from marketmaker.errors import ConfigError  # noqa: E402
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="marketmaker",
+        description="A grid market maker for perpetual futures.",
+        epilog="example: marketmaker run config.yaml",
+    )
+    parser.add_argument("--version", action="version", version=f"marketmaker {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    running = subparsers.add_parser("run", help="trade until stopped")
+    run.add_arguments(running)
+    running.set_defaults(run=launch.run)
+    for command in (check, init, exchanges):
+        command.add_parser(subparsers)
+    replaying = subparsers.add_parser("replay", help="decide a journal again and compare")
+    replay.add_arguments(replaying)
+    replaying.set_defaults(run=replay_journal)
+    return parser
+
+
+def replay_journal(args: argparse.Namespace) -> int:
+    return replay.run_replay(
+        args.journal,
+        make_manager=PositionManager,
+        as_json=args.json,
+        out=sys.stdout,
+        err=sys.stderr,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = build_parser().parse_args(arguments)
+    args.began_s = BEGAN_S
+    try:
+        code = args.run(args)
+        assert isinstance(code, int)
+        return code
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            print(f"marketmaker: {line}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,573 @@
+"""The wiring: which clock, which adapter; what starts in which order, and what stops in which order.
+
+Start    journal and state; adapter; instruments and the check of the account; price stream; first price and the check
+         that needs it; order stream; snapshot; only then does the core place anything.
+Stop     the core hears StopRequested and cancels; what is in flight is awaited; nothing may be placed any more; the
+         venue is asked until it reports none of ours open; last readings; streams; journal.
+
+One symbol's failure is its own: its services end, its orders are cancelled, the others go on. Only what all symbols
+share (executor, journal, risk monitor) ends the process when it fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import resource
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TypeVar
+
+import structlog
+
+from marketmaker import __version__
+from marketmaker.adapters.protocol import Adapter
+from marketmaker.config import check_symbol
+from marketmaker.core import readings
+from marketmaker.core.position_manager import PositionManager
+from marketmaker.core.safety import account_problems
+from marketmaker.errors import ConfigError, VenueError
+from marketmaker.model.account import AccountState, Position
+from marketmaker.model.action import RaiseAlert
+from marketmaker.model.client_order_id import first_sequence
+from marketmaker.model.event import Gate, GateOpened, GateShut, StopRequested, TimerFired
+from marketmaker.model.instrument import Instrument
+from marketmaker.model.order import OrderRef, OrderReport
+from marketmaker.model.settings import Settings, SymbolSettings
+from marketmaker.runtime import log_events
+from marketmaker.runtime.clock import Clock
+from marketmaker.runtime.engine import Engine
+from marketmaker.runtime.event_queue import EventQueue
+from marketmaker.runtime.executor import Executor
+from marketmaker.runtime.journal import CoreArguments, Journal, JournaledSymbol, JournalHeader
+from marketmaker.runtime.notify import Notifier
+from marketmaker.runtime.order_cleaner import OrderCleaner
+from marketmaker.runtime.order_feed import OrderFeed
+from marketmaker.runtime.price_monitor import PriceMonitor
+from marketmaker.runtime.rate_limit import account_bucket
+from marketmaker.runtime.reconciler import Reconciler
+from marketmaker.runtime.risk_monitor import RiskMonitor
+from marketmaker.runtime.send_line import Channel
+from marketmaker.runtime.state_store import StateStore
+from marketmaker.summary import Reading, RunReport, SymbolReading
+
+SAVE_INTERVAL_S = 1.0
+FIRST_PRICE_POLL_S = 0.01
+QUIET_POLL_S = 0.01
+CANCEL_SHARE = 0.6
+"""Of the shutdown timeout: for cancelling through the core; the rest is for asking the venue and closing."""
+CLOSE_RESERVE_S = 1.0
+T = TypeVar("T")
+
+
+@dataclass(kw_only=True, eq=False)
+class Symbol:
+    """Everything that belongs to one symbol. `failed` says why it was given up, "" while it is not."""
+
+    settings: SymbolSettings
+    instrument: Instrument
+    manager: PositionManager
+    channel: Channel
+    engine: Engine
+    monitor: PriceMonitor
+    reconciler: Reconciler
+    order_feed: OrderFeed
+    start: Position
+    failed: str = ""
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+
+class Application:
+    """One process: one account at one venue, one or more symbols.
+
+    `on_started` is called once everything runs. `stop(reason)` may be called from a signal handler.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        adapter: Adapter,
+        clock: Clock,
+        notifier: Notifier,
+        explain: Callable[[list[str]], ConfigError],
+        began_s: float,
+        symbols: tuple[SymbolSettings, ...] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.settings = settings
+        self.adapter = adapter
+        self.clock = clock
+        self.notifier = notifier
+        self.symbols: list[Symbol] = []
+        self.stop_reason = ""
+        self.exit_code = 0
+        self.unconfirmed: list[str] = []
+        self.first_order_s: float | None = None
+        self._chosen = settings.symbols if symbols is None else symbols
+        self._explain = explain
+        self._began_s = began_s
+        self._stop = asyncio.Event()
+        self._start_equity: AccountState | None = None
+        self._shared: list[asyncio.Task[None]] = []
+        self._watched: dict[asyncio.Task[None], None] = {}
+        self._refused: ConfigError | None = None
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(
+            service="app", venue=adapter.name
+        )
+        self.store = StateStore(settings.state_dir, bot_tag=settings.bot_tag)
+        self.journal = Journal(
+            settings.journal, on_failure=self._disk_failed, on_recovered=self._disk_recovered
+        )
+        self.executor = Executor(
+            adapter,
+            settings.execution,
+            clock,
+            account_bucket(settings.execution, adapter.capabilities),
+            random.Random(seed),
+        )
+
+    # --- life ---
+
+    def stop(self, reason: str) -> None:
+        """Begin the orderly end. The first reason counts."""
+        if not self._stop.is_set():
+            self.stop_reason = reason
+            self._stop.set()
+
+    async def run(self) -> RunReport:
+        """Until `stop` or a failure. Raises ConfigError when the configuration or the account cannot trade."""
+        try:
+            await self._start()
+            self._log.info(
+                log_events.APP_STARTED, symbols=[s.instrument.name for s in self.symbols]
+            )
+            await self._stop.wait()
+            self.notifier.stopping()
+            self._log.info(log_events.APP_STOPPING, reason=self.stop_reason)
+            report = await self._shut_down()
+        finally:
+            await self._close()
+        if self._refused is not None:
+            raise self._refused
+        return report
+
+    async def _start(self) -> None:
+        self.store.acquire()
+        await self.adapter.connect()
+        for index, chosen in enumerate(self._chosen):
+            self.symbols.append(await self._build_symbol(index, chosen))
+        self.journal.open(self._journal_header())
+        self._share(self.executor.run(), "executor")
+        self._share(self.journal.run(), "journal")
+        self._share(self._save_memories(), "state")
+        risk = RiskMonitor(
+            self.settings.risk,
+            self.adapter,
+            self.clock,
+            [symbol.channel for symbol in self.symbols],
+            self._alert,
+        )
+        self._share(risk.run(), "risk monitor")
+        for symbol in self.symbols:
+            self._serve(symbol, symbol.engine.run(), "engine")
+            self._serve(symbol, symbol.monitor.run(), "price monitor")
+            self._serve(
+                symbol, self.adapter.stream_prices(symbol.instrument, symbol.monitor), "prices"
+            )
+            self._serve(symbol, self._begin_trading(symbol), "start", may_return=True)
+        self._share(self._tell_service_manager(), "notify")
+
+    async def _build_symbol(self, index: int, chosen: SymbolSettings) -> Symbol:
+        adapter, clock, settings = self.adapter, self.clock, self.settings
+        instrument = await adapter.fetch_instrument(chosen.name)
+        account = await adapter.fetch_account(instrument)
+        problems = check_symbol(chosen, instrument, chosen.grid.anchor)
+        if problems:
+            raise self._explain(problems)
+        refusals = account_problems(account, chosen.grid, settings.safety, name=chosen.name)
+        if refusals:
+            raise ConfigError("\n".join(refusals))
+        if self._start_equity is None:
+            self._start_equity = account
+        start = await adapter.fetch_position(instrument)
+        form = adapter.client_order_ids
+        manager = PositionManager(
+            instrument=instrument,
+            settings=chosen.grid,
+            sequences=form.sequences,
+            max_slot=form.max_slot,
+            first_sequence=first_sequence(clock.now_ns() // 1_000_000, form),
+            request_lifetime_s=adapter.capabilities.request_lifetime_s,
+            order_lifetime_s=adapter.capabilities.order_lifetime_s,
+            memory=self.store.load(instrument),
+        )
+        queue = EventQueue()
+        channel = Channel(name=chosen.name, instrument=instrument, queue=queue)
+        reconciler = Reconciler(
+            channel, adapter, clock, settings.reconcile_interval_s, clock.now_ns()
+        )
+        return Symbol(
+            settings=chosen,
+            instrument=instrument,
+            manager=manager,
+            channel=channel,
+            reconciler=reconciler,
+            start=start,
+            engine=Engine(
+                symbol_index=index,
+                channel=channel,
+                manager=manager,
+                executor=self.executor,
+                journal=self.journal,
+                clock=clock,
+                ask_snapshot=reconciler.request,
+                on_order_sent=self._note_first_order,
+                on_give_up=lambda reason: self._give_up(chosen.name, reason),
+            ),
+            monitor=PriceMonitor(
+                settings.price_monitor,
+                queue,
+                clock,
+                name=chosen.name,
+                confirming=adapter.capabilities.confirming_price,
+            ),
+            order_feed=OrderFeed(channel, clock, reconciler.request),
+        )
+
+    def _journal_header(self) -> JournalHeader:
+        return JournalHeader(
+            version=__version__,
+            symbols=tuple(
+                JournaledSymbol(
+                    name=symbol.settings.name,
+                    core=CoreArguments(
+                        instrument=symbol.instrument,
+                        settings=symbol.settings.grid,
+                        sequences=symbol.manager.sequences,
+                        max_slot=symbol.manager.max_slot,
+                        first_sequence=symbol.manager.next_sequence,
+                        request_lifetime_s=self.adapter.capabilities.request_lifetime_s,
+                        order_lifetime_s=self.adapter.capabilities.order_lifetime_s,
+                        memory=self.store.load(symbol.instrument),
+                    ),
+                )
+                for symbol in self.symbols
+            ),
+        )
+
+    async def _begin_trading(self, symbol: Symbol) -> None:
+        """From the first price on: the check that needs it, then the private stream and those that look after it."""
+        while symbol.monitor.last_price_ticks is None:
+            await asyncio.sleep(FIRST_PRICE_POLL_S)
+        price = symbol.instrument.price(symbol.monitor.last_price_ticks)
+        anchor = symbol.settings.grid.anchor or price
+        problems = check_symbol(symbol.settings, symbol.instrument, anchor)
+        if problems:
+            self._refused = self._explain(problems)
+            self.stop(f"configuration refused at the price of {price:f}")
+            return
+        self._serve(symbol, symbol.reconciler.run(), "reconciler")
+        cleaner = OrderCleaner(symbol.channel.queue, self.clock, self.settings.cleanup_interval_s)
+        self._serve(symbol, cleaner.run(), "order cleaner")
+        self._serve(
+            symbol, self.adapter.stream_orders(symbol.instrument, symbol.order_feed), "orders"
+        )
+
+    # --- tasks and their failures ---
+
+    def _share(self, work: Coroutine[None, None, None], name: str) -> None:
+        """A service of the whole process: its end is the end."""
+
+        async def guarded() -> None:
+            try:
+                await work
+                reason = f"{name} ended"
+            except Exception as error:
+                self._log.critical(log_events.SERVICE_FAILED, service=name, exc_info=error)
+                reason = f"{name} failed: {error}"
+            self.exit_code = 1
+            self.stop(reason)
+
+        self._shared.append(asyncio.create_task(guarded(), name=name))
+
+    def _serve(
+        self,
+        symbol: Symbol,
+        work: Coroutine[None, None, None],
+        name: str,
+        *,
+        may_return: bool = False,
+    ) -> None:
+        """A service of one symbol: its failure ends that symbol."""
+
+        async def guarded() -> None:
+            try:
+                await work
+                if may_return:
+                    return
+                reason = f"{name} ended"
+            except Exception as error:
+                self._log.critical(
+                    log_events.SERVICE_FAILED,
+                    instrument=symbol.settings.name,
+                    service=name,
+                    exc_info=error,
+                )
+                reason = f"{name} failed: {error}"
+            self._fail_symbol(symbol, reason)
+
+        symbol.tasks.append(asyncio.create_task(guarded(), name=f"{symbol.settings.name} {name}"))
+
+    def _fail_symbol(self, symbol: Symbol, reason: str) -> None:
+        if symbol.failed or self._stop.is_set():
+            return
+        symbol.failed = reason
+        self.exit_code = 1
+        self._log.critical(log_events.SYMBOL_FAILED, instrument=symbol.settings.name, reason=reason)
+        if all(each.failed for each in self.symbols):
+            self.stop(f"{symbol.settings.name}: {reason}")
+            return
+        for task in symbol.tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+        task = asyncio.create_task(self._cancel_at_venue(symbol, self._deadline(CANCEL_SHARE)))
+        self._watched[task] = None
+        task.add_done_callback(lambda done: self._watched.pop(done, None))
+
+    def _give_up(self, name: str, reason: str) -> None:
+        """The core cannot trade this symbol until the operator acts; others may go on."""
+        for symbol in self.symbols:
+            if symbol.settings.name == name and not symbol.failed:
+                asyncio.get_running_loop().call_soon(self._fail_symbol, symbol, reason)
+
+    def _alert(self, alert: RaiseAlert) -> None:
+        self._log.warning(
+            log_events.ALERT_RAISED,
+            severity=alert.severity.value,
+            topic=alert.topic,
+            message=alert.message,
+        )
+
+    def _note_first_order(self) -> None:
+        if self.first_order_s is None:
+            self.first_order_s = time.perf_counter() - self._began_s
+
+    def _disk_failed(self, reason: str) -> None:
+        self._log.error(log_events.DISK_FAILED, reason=reason)
+        for symbol in self.symbols:
+            symbol.channel.queue.put(
+                GateShut(gate=Gate.DISK, reason=reason, ts_ns=self.clock.now_ns())
+            )
+
+    def _disk_recovered(self) -> None:
+        self._log.info(log_events.DISK_RECOVERED)
+        for symbol in self.symbols:
+            symbol.channel.queue.put(GateOpened(gate=Gate.DISK, ts_ns=self.clock.now_ns()))
+
+    async def _save_memories(self) -> None:
+        failed = False
+        while True:
+            await asyncio.sleep(SAVE_INTERVAL_S)
+            problem = self._save_changed()
+            if problem and not failed:
+                self._disk_failed(problem)
+            elif failed and not problem:
+                self._disk_recovered()
+            failed = bool(problem)
+
+    def _save_changed(self) -> str:
+        """Writes what changed; returns what the disk said, "" when all is well."""
+        for symbol in self.symbols:
+            if not symbol.engine.changed:
+                continue
+            memory = readings.memory(symbol.manager)
+            if memory is None:
+                continue
+            try:
+                self.store.save(symbol.instrument, memory)
+            except OSError as error:
+                return f"state directory {self.settings.state_dir}: {error.strerror}"
+            symbol.engine.changed = False
+        return ""
+
+    async def _tell_service_manager(self) -> None:
+        """READY after the first snapshot and the first quote; WATCHDOG while every live symbol still decides."""
+        notifier = self.notifier
+        interval_s = notifier.watchdog_interval_s
+        while not all(is_settled(symbol) for symbol in self.symbols):
+            await asyncio.sleep(FIRST_PRICE_POLL_S)
+        notifier.ready()
+        while True:
+            probed_ns = self.clock.now_ns()
+            if interval_s is not None:
+                for symbol in self.symbols:
+                    if not symbol.failed:
+                        symbol.channel.queue.put(TimerFired(ts_ns=probed_ns))
+            await asyncio.sleep(interval_s if interval_s is not None else 1.0)
+            live = [symbol for symbol in self.symbols if not symbol.failed]
+            notifier.status("; ".join(describe(symbol) for symbol in self.symbols))
+            if interval_s is not None and all(
+                symbol.engine.last_decided_ns >= probed_ns and is_fed_or_paused(symbol)
+                for symbol in live
+            ):
+                notifier.watchdog()
+
+    # --- the end ---
+
+    def _deadline(self, share: float) -> float:
+        """Loop time by which `share` of the shutdown timeout, counted from now, is over."""
+        budget_s = max(self.settings.shutdown_timeout_s - CLOSE_RESERVE_S, 0.5)
+        return asyncio.get_running_loop().time() + budget_s * share
+
+    async def _shut_down(self) -> RunReport:
+        core_deadline, deadline = self._deadline(CANCEL_SHARE), self._deadline(1.0)
+        trading = [symbol for symbol in self.symbols if not symbol.failed]
+        for symbol in trading:
+            symbol.channel.queue.put(
+                StopRequested(reason=self.stop_reason, ts_ns=self.clock.now_ns())
+            )
+        await by(core_deadline, self._heard_stop(trading))
+        self.executor.stop_opening()
+        await by(core_deadline, self._core_is_done(trading))
+        for symbol in self.symbols:
+            await self._cancel_at_venue(symbol, deadline)
+        self.unconfirmed += [
+            f"{symbol.settings.name}: {symbol.manager.open_orders} order(s) without a known end"
+            for symbol in trading
+            if symbol.manager.open_orders
+        ]
+        left_s = max(deadline - asyncio.get_running_loop().time(), 0.0)
+        self.unconfirmed += await self.executor.drain(min(left_s, 0.05))
+        for line in self.unconfirmed:
+            self._log.error(log_events.STOP_UNCONFIRMED, what=line)
+        if self.unconfirmed:
+            self.exit_code = 1
+        reading = await by(self._deadline(0.1), self._read_account())
+        return self._report(reading)
+
+    async def _heard_stop(self, symbols: list[Symbol]) -> None:
+        for symbol in symbols:
+            await symbol.engine.stopping.wait()
+
+    async def _core_is_done(self, symbols: list[Symbol]) -> None:
+        while any(symbol.manager.open_orders for symbol in symbols):
+            await asyncio.sleep(QUIET_POLL_S)
+
+    async def _cancel_at_venue(self, symbol: Symbol, deadline: float) -> None:
+        """Ask the venue until it lists no open order of ours, cancelling what it does list."""
+        loop, name, left = asyncio.get_running_loop(), symbol.settings.name, "not asked"
+        while loop.time() < deadline:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    ours = own_orders(await self.adapter.fetch_open_orders(symbol.instrument))
+                    if not ours:
+                        return
+                    left = f"{len(ours)} order(s) still open"
+                    size = self.adapter.capabilities.cancel_batch
+                    for start in range(0, len(ours), size):
+                        await self.adapter.cancel(symbol.instrument, ours[start : start + size])
+            except TimeoutError:
+                break
+            except VenueError as error:
+                left = str(error)
+                await asyncio.sleep(0.2)
+        self.unconfirmed.append(f"{name}: open orders could not be confirmed as none: {left}")
+
+    async def _read_account(self) -> Reading:
+        """Equity and positions of one moment: read again until the equity did not move in between."""
+        while True:
+            first = self.symbols[0].instrument
+            before = await self.adapter.fetch_account(first)
+            open_orders, rows = 0, []
+            for symbol in self.symbols:
+                listed = await self.adapter.fetch_open_orders(symbol.instrument)
+                open_orders += len(own_orders(listed))
+                rows.append(
+                    SymbolReading(
+                        name=symbol.settings.name,
+                        instrument=symbol.instrument,
+                        totals=readings.totals(symbol.manager),
+                        start=symbol.start,
+                        end=await self.adapter.fetch_position(symbol.instrument),
+                        ticks=symbol.monitor.ticks,
+                    )
+                )
+            after = await self.adapter.fetch_account(first)
+            agree = all(row.end.qty_lots == row.totals.inventory_lots for row in rows)
+            if before.equity == after.equity and agree:
+                break
+            await asyncio.sleep(QUIET_POLL_S)
+            for symbol in self.symbols:
+                symbol.reconciler.request("last readings differ")
+        return Reading(equity=after.equity, open_orders=open_orders, symbols=tuple(rows))
+
+    def _report(self, reading: Reading | None) -> RunReport:
+        start = self._start_equity.equity if self._start_equity is not None else Decimal(0)
+        return RunReport(
+            reading=reading,
+            equity_start=start,
+            exit_reason=self.stop_reason,
+            exit_code=self.exit_code,
+            unconfirmed=tuple(self.unconfirmed),
+            first_order_s=self.first_order_s,
+            peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        )
+
+    async def _close(self) -> None:
+        for symbol in self.symbols:
+            for task in symbol.tasks:
+                task.cancel()
+        for task in self._shared + list(self._watched):
+            task.cancel()
+        everything = [task for symbol in self.symbols for task in symbol.tasks]
+        await asyncio.gather(*everything, *self._shared, *self._watched, return_exceptions=True)
+        await self.executor.close()
+        problem = self._save_changed()
+        if problem:
+            self._log.error(log_events.DISK_FAILED, reason=problem)
+            self.exit_code = 1
+        self.journal.close()
+        self.store.release()
+        await self.adapter.close()
+
+
+async def by(deadline: float, work: Awaitable[T]) -> T | None:
+    """The result of `work`, or None when the loop's clock reaches `deadline` first."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(deadline):
+            return await work
+    return None
+
+
+def own_orders(listed: Iterable[OrderReport]) -> list[OrderRef]:
+    return [
+        OrderRef(client_order_id=report.client_order_id, venue_order_id=report.venue_order_id)
+        for report in listed
+        if report.client_order_id is not None
+    ]
+
+
+def is_settled(symbol: Symbol) -> bool:
+    """Whether the symbol quotes, or says why it does not."""
+    manager = symbol.manager
+    waiting = manager.standstill()
+    return bool(symbol.failed) or (
+        not waiting and (manager.open_orders > 0 or bool(readings.not_quoting(manager)))
+    )
+
+
+def is_fed_or_paused(symbol: Symbol) -> bool:
+    """Whether the last decision rests on fresh data, or entries are shut on purpose."""
+    return not symbol.monitor.why_shut or bool(readings.not_quoting(symbol.manager))
+
+
+def describe(symbol: Symbol) -> str:
+    if symbol.failed:
+        return f"{symbol.settings.name} failed: {symbol.failed}"
+    why = readings.not_quoting(symbol.manager)
+    state = f"not quoting: {why[0]}" if why else f"{symbol.manager.open_orders} orders open"
+    return f"{symbol.settings.name} {state}"

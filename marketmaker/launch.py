@@ -1,0 +1,212 @@
+"""What `marketmaker run` does: trade until told to stop, on whichever kind of time the feed asks for."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from marketmaker import logs
+from marketmaker.app import Application, Symbol
+from marketmaker.backtest.data import RecordedOrSynthetic, open_feed
+from marketmaker.cli.status_line import StatusLine, StatusRow
+from marketmaker.config import Configuration, load_configuration, paper_instruments
+from marketmaker.core import readings
+from marketmaker.errors import ConfigError
+from marketmaker.model.settings import Settings, SymbolSettings
+from marketmaker.runtime.clock import Clock, RealClock
+from marketmaker.runtime.notify import Notifier
+from marketmaker.sim.loop import LoopClock, VirtualTimeLoop
+from marketmaker.sim.venue import PaperExchange
+from marketmaker.summary import RunReport, summary, table, write_summary
+
+SYNTHETIC_EPOCH_NS = 1_767_225_600_000_000_000
+"""2026-01-01T00:00:00Z: where a synthetic market begins when its time is virtual, so that runs can be repeated."""
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises ConfigError, after the summary was written."""
+    check_writable(args.summary)
+    try:
+        return run_paper(args)
+    except ConfigError as error:
+        if args.summary:
+            empty = RunReport(
+                reading=None,
+                equity_start=Decimal(0),
+                exit_reason=f"refused: {error}",
+                exit_code=2,
+                unconfirmed=(),
+                first_order_s=None,
+                peak_rss_mb=0.0,
+            )
+            write_summary(args.summary, summary(empty))
+        raise
+
+
+def check_writable(path: str | None) -> None:
+    if path and not os.access(Path(path).absolute().parent, os.W_OK):
+        raise ConfigError(
+            f"--summary {path}: its directory does not exist or may not be written to"
+        )
+
+
+def run_paper(args: argparse.Namespace) -> int:
+    configuration = load_configuration(args.config)
+    settings = configuration.settings
+    logs.register_secrets(
+        (
+            settings.credentials.api_key,
+            settings.credentials.api_secret,
+            settings.credentials.passphrase,
+        )
+    )
+    if args.journal is not None:
+        settings = replace(settings, journal=args.journal)
+    text = args.feed or settings.paper.feed
+    virtual = args.speed != 1.0
+    feed = open_feed(text, wanted_symbols(settings, text), start_of_time_ns(virtual))
+    loop, clock = make_loop(feed, args.speed)
+    tty = sys.stdout.isatty()
+    logs.configure(settings.log_level, tty=tty, now_ns=clock.now_ns)
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        report = runner.run(
+            trade(args, configuration, settings, feed, clock, status=tty and args.speed is not None)
+        )
+    content = summary(report)
+    if args.summary:
+        write_summary(args.summary, content)
+    print(table(content), file=sys.stdout if tty else sys.stderr)
+    return report.exit_code
+
+
+def start_of_time_ns(virtual: bool) -> int:
+    return SYNTHETIC_EPOCH_NS if virtual else RealClock().now_ns()
+
+
+def wanted_symbols(settings: Settings, feed: str) -> tuple[str, ...]:
+    """What the feed is asked for: a synthetic market also plays the symbols that the risk monitor watches."""
+    names = [symbol.name for symbol in settings.symbols]
+    if feed.partition(":")[0] == "synthetic" and settings.risk.enabled:
+        names += settings.risk.monitor_symbols
+    return tuple(dict.fromkeys(names))
+
+
+def make_loop(
+    feed: RecordedOrSynthetic, factor: float | None
+) -> tuple[asyncio.AbstractEventLoop, Clock]:
+    if factor == 1.0:
+        with suppress(ImportError):
+            import uvloop
+
+            return uvloop.new_event_loop(), RealClock()
+        return asyncio.new_event_loop(), RealClock()
+    loop = VirtualTimeLoop(feed.start_ns, factor)
+    return loop, LoopClock(loop)
+
+
+async def trade(
+    args: argparse.Namespace,
+    configuration: Configuration,
+    settings: Settings,
+    feed: RecordedOrSynthetic,
+    clock: Clock,
+    *,
+    status: bool,
+) -> RunReport:
+    exchange = PaperExchange(
+        settings=settings.paper,
+        instruments=paper_instruments(settings),
+        feed=feed,
+        bot_tag=settings.bot_tag,
+        now_ns=clock.now_ns,
+    )
+    app = Application(
+        settings=settings,
+        symbols=symbols_with_data(settings, feed),
+        adapter=exchange,
+        clock=clock,
+        notifier=Notifier(os.environ),
+        explain=configuration.explain,
+        began_s=args.began_s,
+    )
+    with signals_stop(app):
+        helpers = [asyncio.create_task(stop_at_end_of_feed(app, exchange))]
+        if args.duration is not None:
+            helpers.append(asyncio.create_task(stop_after(app, args.duration)))
+        if status:
+            line = StatusLine(sys.stdout, lambda: [status_row(each) for each in app.symbols])
+            helpers.append(asyncio.create_task(line.run()))
+        try:
+            return await app.run()
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+
+
+def symbols_with_data(settings: Settings, feed: RecordedOrSynthetic) -> tuple[SymbolSettings, ...]:
+    """A recording may hold fewer symbols than the configuration names: the others are not started, and it is said."""
+    absent = [symbol.name for symbol in settings.symbols if symbol.name not in feed.symbols]
+    if absent:
+        print(
+            f"marketmaker: the feed has no data of {', '.join(absent)}: not started",
+            file=sys.stderr,
+        )
+    return tuple(symbol for symbol in settings.symbols if symbol.name in feed.symbols)
+
+
+@contextmanager
+def signals_stop(app: Application) -> Iterator[None]:
+    """A first signal begins the orderly end; a second of the same kind changes nothing."""
+    loop = asyncio.get_running_loop()
+
+    def heard(number: signal.Signals) -> Callable[[], None]:
+        return lambda: app.stop(number.name)
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, heard(number))
+    try:
+        yield
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+async def stop_at_end_of_feed(app: Application, exchange: PaperExchange) -> None:
+    await exchange.finished.wait()
+    app.stop("end of feed")
+
+
+async def stop_after(app: Application, seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    app.stop("duration")
+
+
+def status_row(symbol: Symbol) -> StatusRow:
+    instrument, totals = symbol.instrument, readings.totals(symbol.manager)
+    price = symbol.monitor.last_price_ticks
+    pnl = instrument.money(totals.realised) - totals.fees + totals.funding
+    if price is not None:
+        value = instrument.notional(price, totals.inventory_lots)
+        pnl += value - instrument.money(totals.inventory_cost)
+    why: tuple[Any, ...] = totals.not_quoting
+    return StatusRow(
+        symbol=symbol.settings.name,
+        price=None if price is None else instrument.price(price),
+        quoted=totals.open_orders,
+        held=totals.held_slots,
+        fills=totals.fills,
+        pnl=pnl,
+        quote=instrument.quote,
+        why_paused=symbol.failed or (str(why[0]) if why else ""),
+    )

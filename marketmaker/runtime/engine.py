@@ -1,0 +1,172 @@
+"""One symbol's turn of the crank: queue → position manager → executor.
+
+The engine is the only one that calls the core, so nothing can come between an event and its decision. It also keeps
+the core's one alarm clock: when the core asks to be woken at a time, a TimerFired arrives then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from marketmaker.core.position_manager import PositionManager
+from marketmaker.model.action import (
+    CancelOrder,
+    GiveUp,
+    PlaceOrder,
+    QueryOrder,
+    RaiseAlert,
+    RecordFill,
+    RecordOrderEnd,
+    Severity,
+    TakeSnapshot,
+)
+from marketmaker.model.event import Event, StopRequested, TimerFired
+from marketmaker.runtime import log_events
+from marketmaker.runtime.clock import Clock
+from marketmaker.runtime.executor import Executor, OrderAction
+from marketmaker.runtime.journal import Journal
+from marketmaker.runtime.send_line import Channel
+
+NS_PER_S = 1_000_000_000
+
+
+class Engine:
+    """`symbol_index` names the symbol in the journal. `changed` is set when there is something new to remember.
+
+    `on_order_sent` is called once, when the first placement was handed over; `on_give_up(reason)` when the core says
+    that this symbol cannot be traded. `stopping` is set once the core has heard StopRequested.
+    """
+
+    def __init__(
+        self,
+        *,
+        symbol_index: int,
+        channel: Channel,
+        manager: PositionManager,
+        executor: Executor,
+        journal: Journal,
+        clock: Clock,
+        ask_snapshot: Callable[[str], None],
+        on_order_sent: Callable[[], None],
+        on_give_up: Callable[[str], None],
+    ) -> None:
+        self.channel = channel
+        self.manager = manager
+        self.stopping = asyncio.Event()
+        self.changed = False
+        self.last_decided_ns = 0
+        self._index = symbol_index
+        self._executor = executor
+        self._journal = journal
+        self._clock = clock
+        self._ask_snapshot = ask_snapshot
+        self._on_order_sent: Callable[[], None] | None = on_order_sent
+        self._on_give_up = on_give_up
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_ns: int | None = None
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(
+            service="engine", instrument=channel.name
+        )
+
+    async def run(self) -> None:
+        try:
+            while True:
+                self.handle(await self.channel.queue.get())
+        finally:
+            if self._alarm is not None:
+                self._alarm.cancel()
+
+    def handle(self, event: Event) -> None:
+        """Journal, decide, journal, hand over. Raises InvariantBroken."""
+        self._journal.heard(self._index, event)
+        actions = self.manager.decide(event)
+        self._journal.decided(self._index, actions)
+        self.channel.queue.quiet_band = self.manager.quiet_band
+        self.last_decided_ns = self._clock.now_ns()
+        orders: list[OrderAction] = []
+        for action in actions:
+            match action:
+                case PlaceOrder() | CancelOrder() | QueryOrder():
+                    orders.append(action)
+                case TakeSnapshot():
+                    self._ask_snapshot(action.reason)
+                case RecordFill():
+                    self.changed = True
+                    self._log_fill(action)
+                case RecordOrderEnd():
+                    self._log_order_end(action)
+                case RaiseAlert():
+                    self._log_alert(action)
+                case GiveUp():
+                    self._on_give_up(action.reason)
+        if orders:
+            self._executor.submit(self.channel, orders)
+            if self._on_order_sent is not None and self.manager.orders_placed:
+                self._on_order_sent()
+                self._on_order_sent = None
+        self._set_alarm()
+        if isinstance(event, StopRequested):
+            self.stopping.set()
+
+    def _set_alarm(self) -> None:
+        wake_at_ns = self.manager.wake_at_ns
+        if wake_at_ns == self._alarm_ns:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        self._alarm_ns = wake_at_ns
+        if wake_at_ns is not None:
+            delay_s = max(wake_at_ns - self._clock.now_ns(), 0) / NS_PER_S
+            self._alarm = asyncio.get_running_loop().call_later(delay_s, self._ring, wake_at_ns)
+
+    def _ring(self, wake_at_ns: int) -> None:
+        self._alarm = self._alarm_ns = None
+        self.channel.queue.put(TimerFired(ts_ns=max(self._clock.now_ns(), wake_at_ns)))
+
+    def _log_fill(self, fill: RecordFill) -> None:
+        instrument = self.channel.instrument
+        self._log.info(
+            log_events.ORDER_FILLED,
+            trade_id=fill.trade_id,
+            slot=fill.client_order_id.slot,
+            side=fill.side.name.lower(),
+            price=f"{instrument.price(fill.price_ticks):f}",
+            qty=f"{instrument.base_qty(fill.qty_lots):f}",
+            realised=f"{instrument.money(fill.realised):f}",
+            fee=f"{fill.fee:f}",
+            maker=fill.is_maker,
+            ts_venue_ns=fill.ts_venue_ns,
+        )
+
+    def _log_order_end(self, order: RecordOrderEnd) -> None:
+        instrument = self.channel.instrument
+        self._log.debug(
+            log_events.ORDER_CLOSED,
+            slot=order.client_order_id.slot,
+            sequence=order.client_order_id.sequence,
+            venue_order_id=order.venue_order_id,
+            side=order.side.name.lower(),
+            price=f"{instrument.price(order.price_ticks):f}",
+            qty=f"{instrument.base_qty(order.qty_lots):f}",
+            filled=f"{instrument.base_qty(order.filled_lots):f}",
+            end=order.end.value if order.end is not None else "filled",
+            detail=order.detail,
+            accept_ms=elapsed_ms(order.ts_sent_ns, order.ts_accepted_ns),
+            life_ms=elapsed_ms(order.ts_sent_ns, order.ts_ended_ns),
+        )
+
+    def _log_alert(self, alert: RaiseAlert) -> None:
+        write = {
+            Severity.INFO: self._log.info,
+            Severity.WARNING: self._log.warning,
+            Severity.ERROR: self._log.error,
+        }[alert.severity]
+        write(log_events.ALERT_RAISED, topic=alert.topic, message=alert.message)
+
+
+def elapsed_ms(start_ns: int, end_ns: int) -> float | None:
+    return round((end_ns - start_ns) / 1_000_000, 3) if start_ns and end_ns else None

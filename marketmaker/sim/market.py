@@ -1,0 +1,56 @@
+"""One instrument at the embedded exchange: its matching, our orders there, and what became of them."""
+
+from __future__ import annotations
+
+from marketmaker.model.instrument import Instrument, Lots, Ticks
+from marketmaker.model.order import EndReason, Fill, OrderReport, OrderStatus, Side
+from marketmaker.sim.account import Holding
+from marketmaker.sim.matching import BookOrder, Matcher
+
+
+class Market:
+    """One instrument's share of the exchange. `open_orders` by the client id on the wire, oldest first."""
+
+    __slots__ = (
+        "ended",
+        "fills",
+        "holding",
+        "instrument",
+        "matcher",
+        "name",
+        "open_orders",
+        "reduce_only",
+    )
+
+    def __init__(self, instrument: Instrument, matcher: Matcher, holding: Holding) -> None:
+        self.name = instrument.name
+        self.instrument = instrument
+        self.matcher = matcher
+        self.holding = holding
+        self.open_orders: dict[str, BookOrder] = {}
+        self.ended: dict[str, OrderReport] = {}
+        self.fills: list[Fill] = []
+        self.reduce_only = {Side.BUY: 0, Side.SELL: 0}
+        """Lots of open reduce-only orders."""
+
+
+def build_report(
+    order: BookOrder, now_ns: int, *, fill: Fill | None = None, end: EndReason | None = None
+) -> OrderReport:
+    if end is not None:
+        status = OrderStatus.CANCELLED
+    else:
+        status = OrderStatus.OPEN if order.leaves_lots else OrderStatus.FILLED
+    return OrderReport(
+        client_order_id=order.client_order_id,
+        venue_order_id=order.venue_order_id,
+        side=order.side,
+        price_ticks=Ticks(order.price_ticks),
+        qty_lots=Lots(order.qty_lots),
+        filled_lots=Lots(order.qty_lots - order.leaves_lots),
+        status=status,
+        reduce_only=order.reduce_only,
+        fill=fill,
+        end_reason=end,
+        ts_venue_ns=now_ns,
+    )

@@ -1,0 +1,118 @@
+"""The two README files say the same, and what they say is true of the repository."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from marketmaker.config.load import load_settings
+from marketmaker.config.schema import ROOT as CONFIG_KEYS
+
+ROOT = Path(__file__).resolve().parents[2]
+ENGLISH = (ROOT / "README.md").read_text(encoding="utf-8")
+CHINESE = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
+BOTH = pytest.mark.parametrize("text", [ENGLISH, CHINESE], ids=["English", "Chinese"])
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`([^`\n]+)`")
+LINK = re.compile(r"\]\(([^)]+)\)")
+
+
+def blocks(text: str) -> list[tuple[str, str]]:
+    """(language, content) of the fenced blocks, in order."""
+    return FENCE.findall(text)
+
+
+def prose(text: str) -> str:
+    return FENCE.sub("", text)
+
+
+def headings(text: str) -> list[int]:
+    """Depth of each heading, in order."""
+    return [len(marks) for marks in re.findall(r"^(#+) ", prose(text), re.MULTILINE)]
+
+
+def tables(text: str) -> list[tuple[int, int]]:
+    """(rows, columns) of each table, in order, heading row included."""
+    found = re.findall(r"(?:^\|.*\|\n)+", prose(text), re.MULTILINE)
+    return [
+        (len(table.splitlines()), len(re.findall(r"(?<!\\)\|", table.splitlines()[0])) - 1)
+        for table in found
+    ]
+
+
+def table(text: str, first_cell: str) -> list[list[str]]:
+    """The rows of the table that has `first_cell` in its first row, without heading."""
+    lines = prose(text).splitlines()
+    start = next(number for number, line in enumerate(lines) if first_cell in line)
+    rows = []
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+    return rows
+
+
+def list_items(text: str) -> int:
+    return len(re.findall(r"^(?:- |\d\. )", prose(text), re.MULTILINE))
+
+
+def test_both_have_the_same_headings() -> None:
+    assert headings(CHINESE) == headings(ENGLISH)
+
+
+def test_both_have_the_same_code_blocks() -> None:
+    assert blocks(CHINESE) == blocks(ENGLISH)
+
+
+def test_both_have_tables_of_the_same_shape() -> None:
+    assert tables(CHINESE) == tables(ENGLISH)
+
+
+def test_both_have_as_many_list_items() -> None:
+    assert list_items(CHINESE) == list_items(ENGLISH)
+
+
+def test_both_name_the_same_commands_keys_and_files() -> None:
+    assert Counter(INLINE.findall(prose(CHINESE))) == Counter(INLINE.findall(prose(ENGLISH)))
+
+
+@BOTH
+def test_every_link_leads_somewhere(text: str) -> None:
+    targets = LINK.findall(text)
+    missing = [name for name in targets if "://" not in name and not (ROOT / name).exists()]
+    assert targets and not missing
+
+
+@BOTH
+def test_every_make_target_exists(text: str) -> None:
+    named = set(re.findall(r"\bmake ([a-z]+)\b(?=\s+#|`|\n)", text))
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"run", "test"} <= named <= targets
+
+
+@BOTH
+def test_every_section_of_the_configuration_exists(text: str) -> None:
+    rows = table(text, "| `mode`")
+    named = {key for row in rows for key in INLINE.findall(row[0])}
+    assert "credentials" in named and named <= set(CONFIG_KEYS)
+
+
+def test_the_small_configuration_is_accepted(tmp_path: Path) -> None:
+    content = next(content for language, content in blocks(ENGLISH) if "mode:" in content)
+    file = tmp_path / "config.yaml"
+    file.write_text(content)
+    settings = load_settings(str(file))
+    assert [symbol.name for symbol in settings.symbols] == ["ETHUSDT"]
+
+
+@BOTH
+def test_every_dependency_is_explained(text: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["parquet"]]
+    names = [re.split(r"[^a-z]", requirement)[0] for requirement in wanted]
+    assert [INLINE.findall(row[0])[0] for row in table(text, "| `pyyaml`")] == names
