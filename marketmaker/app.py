@@ -27,6 +27,7 @@ from marketmaker import __version__
 from marketmaker.adapters.protocol import Adapter
 from marketmaker.config import check_symbol
 from marketmaker.core import readings
+from marketmaker.core.lattice import describe_lattice
 from marketmaker.core.position_manager import PositionManager
 from marketmaker.core.safety import account_problems
 from marketmaker.errors import ConfigError, VenueError
@@ -37,11 +38,13 @@ from marketmaker.model.event import Gate, GateOpened, GateShut, StopRequested, T
 from marketmaker.model.instrument import Instrument
 from marketmaker.model.order import OrderRef, OrderReport
 from marketmaker.model.settings import Settings, SymbolSettings
+from marketmaker.model.status import GridMemory
 from marketmaker.runtime import log_events
 from marketmaker.runtime.clock import Clock
 from marketmaker.runtime.engine import Engine
 from marketmaker.runtime.event_queue import EventQueue
 from marketmaker.runtime.executor import Executor
+from marketmaker.runtime.funding_watch import FundingWatch
 from marketmaker.runtime.journal import CoreArguments, Journal, JournaledSymbol, JournalHeader
 from marketmaker.runtime.notify import Notifier
 from marketmaker.runtime.order_cleaner import OrderCleaner
@@ -55,7 +58,7 @@ from marketmaker.runtime.state_store import StateStore
 from marketmaker.summary import Reading, RunReport, SymbolReading
 
 SAVE_INTERVAL_S = 1.0
-FIRST_PRICE_POLL_S = 0.01
+SETTLED_POLL_S = 0.01
 QUIET_POLL_S = 0.01
 CANCEL_SHARE = 0.6
 """Of the shutdown timeout: for cancelling through the core; the rest is for asking the venue and closing."""
@@ -194,6 +197,9 @@ class Application:
         if self._start_equity is None:
             self._start_equity = account
         start = await adapter.fetch_position(instrument)
+        memory = self.store.load(instrument)
+        if memory is not None:
+            refuse_other_levels(chosen, instrument, memory, self.store.path(instrument.name))
         form = adapter.client_order_ids
         manager = PositionManager(
             instrument=instrument,
@@ -203,7 +209,7 @@ class Application:
             first_sequence=first_sequence(clock.now_ns() // 1_000_000, form),
             request_lifetime_s=adapter.capabilities.request_lifetime_s,
             order_lifetime_s=adapter.capabilities.order_lifetime_s,
-            memory=self.store.load(instrument),
+            memory=memory,
         )
         queue = EventQueue()
         channel = Channel(name=chosen.name, instrument=instrument, queue=queue)
@@ -261,8 +267,8 @@ class Application:
 
     async def _begin_trading(self, symbol: Symbol) -> None:
         """From the first price on: the check that needs it, then the private stream and those that look after it."""
-        while symbol.monitor.last_price_ticks is None:
-            await asyncio.sleep(FIRST_PRICE_POLL_S)
+        await symbol.monitor.priced.wait()
+        assert symbol.monitor.last_price_ticks is not None
         price = symbol.instrument.price(symbol.monitor.last_price_ticks)
         anchor = symbol.settings.grid.anchor or price
         problems = check_symbol(symbol.settings, symbol.instrument, anchor)
@@ -273,6 +279,17 @@ class Application:
         self._serve(symbol, symbol.reconciler.run(), "reconciler")
         cleaner = OrderCleaner(symbol.channel.queue, self.clock, self.settings.cleanup_interval_s)
         self._serve(symbol, cleaner.run(), "order cleaner")
+        ceiling = self.settings.risk.max_funding_rate
+        if ceiling is not None:
+            watch = FundingWatch(
+                symbol.channel,
+                self.adapter,
+                self.clock,
+                side=symbol.settings.grid.side,
+                ceiling=ceiling,
+                interval_s=self.settings.risk.check_interval_s,
+            )
+            self._serve(symbol, watch.run(), "funding watch")
         self._serve(
             symbol, self.adapter.stream_orders(symbol.instrument, symbol.order_feed), "orders"
         )
@@ -398,8 +415,8 @@ class Application:
         """READY after the first snapshot and the first quote; WATCHDOG while every live symbol still decides."""
         notifier = self.notifier
         interval_s = notifier.watchdog_interval_s
-        while not all(is_settled(symbol) for symbol in self.symbols):
-            await asyncio.sleep(FIRST_PRICE_POLL_S)
+        while not all(is_settled(symbol) for symbol in self.symbols):  # noqa: ASYNC110  (many owners)
+            await asyncio.sleep(SETTLED_POLL_S)
         notifier.ready()
         while True:
             probed_ns = self.clock.now_ns()
@@ -454,8 +471,8 @@ class Application:
             await symbol.engine.stopping.wait()
 
     async def _core_is_done(self, symbols: list[Symbol]) -> None:
-        while any(symbol.manager.open_orders for symbol in symbols):
-            await asyncio.sleep(QUIET_POLL_S)
+        for symbol in symbols:
+            await symbol.engine.without_orders.wait()
 
     async def _cancel_at_venue(self, symbol: Symbol, deadline: float) -> None:
         """Ask the venue until it lists no open order of ours, cancelling what it does list."""
@@ -541,6 +558,26 @@ async def by(deadline: float, work: Awaitable[T]) -> T | None:
         async with asyncio.timeout_at(deadline):
             return await work
     return None
+
+
+def refuse_other_levels(
+    symbol: SymbolSettings, instrument: Instrument, memory: GridMemory, path: str
+) -> None:
+    """Raises ConfigError when held slots would stand for other prices than those their inventory was bought for."""
+    if not memory.holdings:
+        return
+    now, was = describe_lattice(symbol.grid), memory.lattice
+    anchor = symbol.grid.anchor
+    if anchor is not None and instrument.floor_ticks(anchor) != memory.anchor_ticks:
+        now, was = (
+            f"anchor {anchor:f}",
+            f"anchor {instrument.price(memory.anchor_ticks):f}",
+        )
+    if was and now != was:
+        raise ConfigError(
+            f"{symbol.name}: the grid was '{was}' and is '{now}' now, while {len(memory.holdings)} slots hold "
+            f"inventory; restore it, or close the position and move {path} away"
+        )
 
 
 def own_orders(listed: Iterable[OrderReport]) -> list[OrderRef]:

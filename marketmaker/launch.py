@@ -106,7 +106,7 @@ def make_loop(
 ) -> tuple[asyncio.AbstractEventLoop, Clock]:
     if factor == 1.0:
         with suppress(ImportError):
-            import uvloop
+            import uvloop  # noqa: PLC0415  (not on every platform, and only where time is real)
 
             return uvloop.new_event_loop(), RealClock()
         return asyncio.new_event_loop(), RealClock()

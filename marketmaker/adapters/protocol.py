@@ -115,6 +115,10 @@ class Adapter(Protocol):
         """The newest `limit` candles, oldest first; the last may still be open."""
         ...
 
+    async def fetch_funding_rate(self, instrument: Instrument) -> Decimal:
+        """The rate of the next payment, a fraction of notional: positive is paid by longs. 0 for spot."""
+        ...
+
     def place(
         self, instrument: Instrument, orders: Sequence[NewOrder]
     ) -> Awaitable[Sequence[OrderReport | VenueError]]: ...

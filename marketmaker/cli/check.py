@@ -12,7 +12,7 @@ from typing import Any
 
 from marketmaker.cli.table import aligned
 from marketmaker.config import Configuration, load_configuration, paper_instruments
-from marketmaker.model.settings import Credentials, Settings, SymbolSettings
+from marketmaker.model.settings import Settings, SymbolSettings
 from marketmaker.venues import VENUES
 
 HIDDEN = "***"
@@ -159,8 +159,7 @@ def as_json(settings: Settings) -> dict[str, Any]:
         field.name: HIDDEN if getattr(settings.credentials, field.name) else ""
         for field in dataclasses.fields(settings.credentials)
     }
-    plain: dict[str, Any] = json_value(dataclasses.replace(settings, credentials=Credentials()))
-    return {**plain, "credentials": credentials}
+    return {**json_value(settings), "credentials": credentials}
 
 
 def json_value(value: Any) -> Any:

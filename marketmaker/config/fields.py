@@ -86,7 +86,7 @@ class Number:
             raise Refused(f"{shown(node)} is not a whole number; write {self.expects}")
         number = Decimal(text)
         if not self.holds(number):
-            limit = " (and at most 10^12)" if number > Decimal(HUGE) else ""
+            limit = " (and at most 10^12)" if self.at_most == HUGE and number > 0 else ""
             raise Refused(f"{shown(node)} is out of range; write {self.expects}{limit}")
         exponent = number.as_tuple().exponent
         if isinstance(exponent, int) and exponent < -MAX_DECIMALS:

@@ -99,6 +99,12 @@ class GeometricLattice:
         return number
 
 
+def describe_lattice(settings: GridSettings) -> str:
+    """Which levels the settings ask for, in words; equal texts number the same levels from the same anchor."""
+    step = settings.price_interval or settings.interval_pct or Decimal(0)
+    return f"{settings.side.value} {settings.spacing.value} {step.normalize():f}"
+
+
 def build_lattice(anchor: Ticks, settings: GridSettings, instrument: Instrument) -> Lattice:
     """The levels `settings` asks for on `instrument`, counted from `anchor`."""
     if settings.spacing is Spacing.ARITHMETIC:

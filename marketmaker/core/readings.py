@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from marketmaker.core.grid import Ladder
+from marketmaker.core.lattice import describe_lattice
 from marketmaker.core.slot import Slot
 from marketmaker.model.instrument import Lots, Quanta
 from marketmaker.model.status import GridMemory, GridTotals, Holding, SlotStatus
@@ -45,6 +46,7 @@ def memory(grid: PositionManager) -> GridMemory | None:
             if slot.held_lots
         ),
         ended=grid.ended,
+        lattice=describe_lattice(grid.settings),
     )
 
 

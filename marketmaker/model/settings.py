@@ -46,7 +46,7 @@ class GridSettings:
     """One symbol's grid. Exactly one of `price_interval` (quote) and `interval_pct` (fraction) is set.
 
     For `side: short` read every buy as sell and below as above. `place_distance` is a fraction of the interval.
-    `cleanup_threshold` <= `max_open_orders`. `max_position` in base units. None: no such limit.
+    `max_position` in base units. None: no such limit.
     """
 
     side: GridSide = GridSide.LONG

@@ -22,13 +22,15 @@ class Holding:
 class GridMemory:
     """What must outlive the process for a restart to keep its levels, ids and cost basis.
 
-    `ended` names why the grid closed itself for good (stop loss, take profit), "" while it runs.
+    `ended` names why the grid closed itself for good (stop loss, take profit), "" while it runs. `lattice` says in
+    words which levels the slot numbers stand for, "" if unknown.
     """
 
     anchor_ticks: Ticks
     next_sequence: int
     holdings: tuple[Holding, ...]
     ended: str
+    lattice: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

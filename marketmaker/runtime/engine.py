@@ -37,7 +37,8 @@ class Engine:
     """`symbol_index` names the symbol in the journal. `changed` is set when there is something new to remember.
 
     `on_order_sent` is called once, when the first placement was handed over; `on_give_up(reason)` when the core says
-    that this symbol cannot be traded. `stopping` is set once the core has heard StopRequested.
+    that this symbol cannot be traded. `stopping` is set once the core has heard StopRequested, `without_orders` while
+    nothing of ours is or may be open.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Engine:
         self.channel = channel
         self.manager = manager
         self.stopping = asyncio.Event()
+        self.without_orders = asyncio.Event()
         self.changed = False
         self.last_decided_ns = 0
         self._index = symbol_index
@@ -108,6 +110,10 @@ class Engine:
                 self._on_order_sent()
                 self._on_order_sent = None
         self._set_alarm()
+        if self.manager.open_orders:
+            self.without_orders.clear()
+        else:
+            self.without_orders.set()
         if isinstance(event, StopRequested):
             self.stopping.set()
 

@@ -57,3 +57,7 @@ SYMBOL_FAILED: Final = "symbol.failed"
 STOP_UNCONFIRMED: Final = "stop.unconfirmed"
 DISK_FAILED: Final = "disk.failed"
 DISK_RECOVERED: Final = "disk.recovered"
+
+FUNDING_TOO_HIGH: Final = "funding.too_high"
+FUNDING_ACCEPTED: Final = "funding.accepted"
+FUNDING_FAILED: Final = "funding.failed"

@@ -50,7 +50,7 @@ class PriceMonitor:
     """Implements `adapters.protocol.PriceListener` for the symbol called `name`.
 
     `confirming`: whether the venue sends confirming prices. `ticks` counts prices heard, `last_price_ticks` is the
-    last one believed and `last_price_ns` our clock then (0: none yet).
+    last one believed and `last_price_ns` our clock then (0: none yet); `priced` is set with the first.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class PriceMonitor:
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(
             service="price_monitor", instrument=name
         )
+        self.priced = asyncio.Event()
         self.ticks = 0
         self.last_price_ticks: Ticks | None = None
         self.last_price_ns = 0
@@ -188,6 +189,7 @@ class PriceMonitor:
             self._relax(Trouble.JUMP)
 
     def _pass_on(self, tick: Tick) -> None:
+        self.priced.set()
         self.last_price_ticks = tick.price_ticks
         self.last_price_ns = self._fresh_ns = tick.ts_local_ns
         self._offer(*tick)

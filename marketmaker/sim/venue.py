@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -236,6 +237,9 @@ class PaperExchange:
             return tape.series(interval_s).newest(limit) if tape else []
 
         return await self._ask(read)
+
+    async def fetch_funding_rate(self, instrument: Instrument) -> Decimal:
+        return await self._ask(lambda _: self._settings.funding_rate)
 
     def place(
         self, instrument: Instrument, orders: Sequence[NewOrder]

@@ -191,9 +191,7 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
 
     @rule(age_s=st.sampled_from([0, 2]))
     def takes_a_snapshot(self, age_s: int) -> None:
-        self.check_new(
-            self.venue.snapshot(asked_ns=self.venue.now_ns - age_s * 1_000_000_000)
-        )
+        self.check_new(self.venue.snapshot(asked_ns=self.venue.now_ns - age_s * 1_000_000_000))
 
     @rule(shut=st.booleans())
     def gate(self, shut: bool) -> None:
@@ -237,7 +235,9 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
         assert cost == manager.books.inventory_cost
         for sign, ladder in manager.ladders.items():
             sellable = sorted(
-                sign * slot.index for slot in manager.slots.values() if slot.sellable and slot.sign == sign
+                sign * slot.index
+                for slot in manager.slots.values()
+                if slot.sellable and slot.sign == sign
             )
             assert ladder.inventory == sellable
 
@@ -328,9 +328,7 @@ def news(venue: ToyVenue, random: Random) -> list[Event]:
         if random.random() < 0.15:
             events.append(refusal_of(order, venue.now_ns))
         else:
-            events.append(
-                OrderReported(report=venue.report(venue.take(order)), ts_ns=venue.now_ns)
-            )
+            events.append(OrderReported(report=venue.report(venue.take(order)), ts_ns=venue.now_ns))
     while venue.cancels:
         toy = venue.orders.get(venue.cancels.popleft().order.client_order_id)
         if toy is not None and toy.status is OrderStatus.OPEN:

@@ -660,12 +660,15 @@ def test_levels_at_nought_and_below_are_not_asked_to_take_an_order() -> None:
     assert check_symbol(wide, ETH, Decimal(250)) == []
 
 
-def test_a_short_grid_needs_an_amount_for_the_levels_above_the_price() -> None:
-    """24.5 USDT at 12000 is two lots worth 24; at 12300 it is one lot, worth too little."""
-    grid = {"order_amount": Decimal("24.5"), "price_interval": Decimal(30)}
-    assert check_symbol(symbol(**grid), ETH, Decimal(12000)) == []
-    (problem,) = check_symbol(symbol(side=GridSide.SHORT, **grid), ETH, Decimal(12000))
-    assert "order_amount 24.5" in problem
+def test_an_amount_must_suit_the_levels_on_the_side_where_the_grid_opens() -> None:
+    """24.5 USDT is two lots worth 24 at 12000 but one worth 12.3 at 12300; 25 is worth 19.94 at 9970."""
+    for amount, price, works in (("24.5", 12000, GridSide.LONG), ("25", 10000, GridSide.SHORT)):
+        grid = {"order_amount": Decimal(amount), "price_interval": Decimal(30)}
+        for side in GridSide:
+            problems = check_symbol(symbol(side=side, **grid), ETH, Decimal(price))
+            assert [f"order_amount {amount} " in problem for problem in problems] == (
+                [] if side is works else [True]
+            )
 
 
 # --- where things stand

@@ -84,7 +84,9 @@ def lattices(draw: st.DrawFn) -> Lattice:
     if draw(st.booleans()):
         denominator = draw(st.integers(1, 7))
         return ArithmeticLattice(
-            Ticks(draw(st.integers(20_000, 30_000))), draw(st.integers(denominator, 700)), denominator
+            Ticks(draw(st.integers(20_000, 30_000))),
+            draw(st.integers(denominator, 700)),
+            denominator,
         )
     step = draw(st.sampled_from(["0.001", "0.004", "0.01", "0.02"]))
     return GeometricLattice(Ticks(draw(st.integers(20_000, 30_000))), 1 + Decimal(step))

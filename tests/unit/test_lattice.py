@@ -24,9 +24,7 @@ def test_arithmetic_levels_lie_an_interval_apart() -> None:
 
 
 def test_an_interval_off_the_tick_rounds_each_level_once_halves_upward() -> None:
-    lattice = build_lattice(
-        Ticks(250_000), grid_settings(price_interval=Decimal("0.015")), ETH
-    )
+    lattice = build_lattice(Ticks(250_000), grid_settings(price_interval=Decimal("0.015")), ETH)
     assert [lattice.level(k) - 250_000 for k in range(-4, 5)] == [-6, -4, -3, -1, 0, 2, 3, 5, 6]
 
 

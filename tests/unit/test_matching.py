@@ -107,6 +107,13 @@ def test_an_empty_opposite_side_fills_nothing_whatever_price_it_was_last_seen_at
     assert fills(matcher.quote(90, 5, 95, 0)) == []
 
 
+@pytest.mark.parametrize(("side", "own"), [(BUY, 99), (SELL, 99)])
+def test_a_crossed_quote_fills_what_either_of_its_sides_lies_beyond(side: Side, own: int) -> None:
+    matcher = Matcher(FillModel.CROSS)
+    order_ = resting(matcher, side, own, 7)
+    assert fills(matcher.quote(100, 5, 98, 5)) == [(order_, own, 7)]
+
+
 def test_the_best_price_is_filled_first_and_the_older_order_before_the_younger() -> None:
     matcher = Matcher(FillModel.CROSS)
     deep = resting(matcher, BUY, 98, 1)
@@ -200,6 +207,17 @@ def test_without_quotes_nothing_is_ahead_and_fills_are_limited_to_what_was_trade
     own = resting(matcher, SELL, 102, 10)
     assert fills(matcher.trade(102, 3)) == [(own, 102, 3)]
     assert fills(matcher.trade(102, 30)) == [(own, 102, 7)]
+
+
+def test_an_order_that_ends_between_two_fills_at_one_price_gets_nothing() -> None:
+    matcher = Matcher(FillModel.QUEUE)
+    first, second = (resting(matcher, BUY, 100, 5) for _ in range(2))
+    filled = []
+    for execution in matcher.trade(100, 10):
+        filled.append(execution.order)
+        matcher.remove(second)
+        second.open = False
+    assert filled == [first]
 
 
 # -- new orders --------------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ async def test_requests_arrive_in_the_order_in_which_they_were_sent() -> None:
 async def test_prices_of_one_instant_travel_as_the_newest_of_them() -> None:
     feed = ScriptedFeed(
         ("ETHUSDT", make_trade(price, 1, START_NS + at_ms * MS))
-        for at_ms, price in ((0, 1), (900, 10), (900, 11), (900, 12), (901, 13))
+        for at_ms, price in ((0, 1), (900, 10), (900, 11), (900, 12), (901, 13), (950, 14))
     )
     venue = make_paper(feed=feed, settings=PaperSettings(stream_latency_ms=2.0))
     await venue.connect()
@@ -108,6 +108,7 @@ async def test_prices_of_one_instant_travel_as_the_newest_of_them() -> None:
     ] == [
         (12, 900 * MS, 902 * MS),
         (13, 901 * MS, 903 * MS),
+        (14, 950 * MS, 952 * MS),
     ]
     await venue.close()
 
@@ -238,6 +239,10 @@ async def test_when_the_feed_has_ended_the_exchange_stays_open() -> None:
     assert len(await venue.cancel_all(ETH)) == 1
     assert venue.open_order_count("ETHUSDT") == 0
     assert loop_now_ns() < ended_ns + NS_PER_S
+    prices = HeardPrices()
+    async with listening(venue.stream_prices(ETH, prices)):
+        await asyncio.sleep(100)
+    assert prices.confirming == [], "a market at rest confirms nothing"
     await venue.close()
 
 
@@ -280,6 +285,22 @@ async def test_bars_without_trades_are_flat_and_follow_without_a_gap() -> None:
     assert len(closed) >= 5
     assert [candle.volume > 0 for candle in closed] == [True] + [False] * (len(closed) - 1)
     assert {candle.close for candle in closed} == {5.0}
+    await venue.close()
+
+
+@on_virtual_time
+async def test_a_trade_on_the_very_second_a_bar_ends_belongs_to_the_next_bar() -> None:
+    venue = make_paper()
+    await venue.connect()
+    candles = HeardCandles()
+    async with listening(venue.stream_candles(["ETHUSDT"], 60, candles)):
+        venue.push("ETHUSDT", make_trade(500, 1))
+        bar_ns = 60 * NS_PER_S
+        await asyncio.sleep((bar_ns - loop_now_ns() % bar_ns) / NS_PER_S)
+        assert loop_now_ns() % bar_ns == 0
+        venue.push("ETHUSDT", make_trade(600, 1))
+        await asyncio.sleep(61)
+    assert [candle.close for candle in candles.candles if candle.closed] == [5.0, 6.0]
     await venue.close()
 
 

@@ -302,6 +302,52 @@ def test_liquidation_cancels_every_order_before_it_closes_every_position_at_the_
     assert [position.qty_lots for position in positions] == [0, 0]
 
 
+def test_two_positions_that_lose_half_the_slack_each_are_liquidated() -> None:
+    """Neither mark alone moves far enough; together they do."""
+    desk = Desk("ETHUSDT", "XRPUSDT", balance=Decimal(1000), leverage=Decimal(10))
+    desk.trade(300_000)
+    desk.trade(10_000, name="XRPUSDT")
+    desk.place(BUY, 300_001, 1000)
+    desk.place(BUY, 10_001, 30_000, name="XRPUSDT")
+    desk.trade(240_000)
+    assert desk.exchange.counts["liquidations"] == 0
+    desk.trade(8_000, name="XRPUSDT")
+    assert desk.exchange.counts["liquidations"] == 1
+
+
+def test_funding_that_eats_the_margin_liquidates() -> None:
+    desk = Desk(balance=Decimal(1000), leverage=Decimal(10), funding_rate=Decimal("0.2"))
+    desk.trade(300_000)
+    desk.place(BUY, 300_001, 1000)
+    desk.exchange.pay_funding(5)
+    assert desk.exchange.counts["liquidations"] == 0
+    desk.exchange.pay_funding(6)
+    assert desk.exchange.counts["liquidations"] == 1
+
+
+@pytest.mark.parametrize(("side", "closed_at"), [(BUY, 250_000), (SELL, 350_001)])
+def test_a_mark_between_two_ticks_is_rounded_against_us_when_liquidated(
+    side: Side, closed_at: int
+) -> None:
+    desk = Desk(balance=Decimal(1000), leverage=Decimal(10))
+    desk.trade(300_000)
+    desk.place(side, 300_000 + side, 2000)
+    market = desk.exchange.markets["ETHUSDT"]
+    low = 250_000 if side is BUY else 350_000
+    desk.exchange.quote(market, (low, 5), (low + 1, 5), 9)
+    assert market.fills[-1].price_ticks == closed_at
+    assert market.holding.lots == 0
+
+
+def test_a_query_tells_how_an_order_ended_and_not_of_a_trade() -> None:
+    desk = Desk()
+    desk.trade(300_000)
+    order = desk.place(BUY, 300_001, 10)
+    report = desk.exchange.order("ETHUSDT", order.client_order_id, 5)
+    assert report.filled_lots == 10
+    assert report.fill is None
+
+
 @given(
     balance=st.integers(500, 3000),
     lots=st.tuples(st.integers(100, 1000), st.integers(-30_000, 30_000)),
