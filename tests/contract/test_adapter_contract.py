@@ -542,6 +542,7 @@ async def test_funding_is_told_with_its_sign_longs_pay_when_the_rate_is_positive
 ) -> None:
     wanted = paper_settings(funding_rate=Decimal("0.001"), funding_interval_s=3600.0)
     async with maker(wanted) as bench:
+        assert await bench.adapter.fetch_funding_rate(bench.instrument) == Decimal("0.001")
         await bench.go_long(1000)
         before = (await bench.adapter.fetch_account(bench.instrument)).equity
         await asyncio.sleep(3600)

@@ -1137,3 +1137,21 @@ def test_a_report_tells_the_time_of_its_event_only() -> None:
     toy = order_at(venue, ANCHOR - 100)
     venue.tell(OrderReported(report=venue.trade(toy, 20), ts_ns=venue.now_ns + 5))
     assert venue.manager.now_ns == venue.manager.last_fill_ns == venue.now_ns + 5
+
+
+def test_neutral_entries_given_up_by_the_cleaner_stay_away_until_the_level_changes() -> None:
+    venue = started(
+        grid_settings(
+            side=GridSide.NEUTRAL,
+            anchor=Decimal(2498),
+            buy_window=4,
+            sell_window=4,
+            max_open_orders=4,
+            cleanup_batch_size=1,
+        )
+    )
+    assert len(venue.open()) == 4
+    (name,) = cancelled(venue.tell(CleanupDue(ts_ns=venue.now_ns)))
+    venue.calm()
+    orders = placed(venue.price(ANCHOR - 30))
+    assert name.slot not in [order.client_order_id.slot for order in orders]

@@ -24,6 +24,7 @@ from marketmaker.model.action import (
     TakeSnapshot,
 )
 from marketmaker.model.event import (
+    FlattenRequested,
     OrderMissing,
     OrderStreamRestored,
     PlaceUnanswered,
@@ -819,3 +820,15 @@ def test_memory_of_a_grid_with_every_kind_of_order_survives_the_crash(
     assert again.prices(Side.SELL) == venue.prices(Side.SELL)
     assert placed(again.all_actions) == []
     assert cancelled(again.all_actions) == []
+
+
+def test_a_grid_flattened_by_its_operator_trades_again_after_a_restart() -> None:
+    venue = started()
+    venue.fill(order_at(venue, ANCHOR - 100))
+    venue.calm()
+    venue.tell(FlattenRequested(reason="operator asked", ts_ns=venue.now_ns))
+    venue.settle_cancels()
+    venue.fill(venue.take(venue.unsent.popleft()))
+    assert venue.position == 0
+    again = ToyVenue(make_manager(grid_settings(), memory=readings.memory(venue.manager)))
+    assert len(placed(again.start(ANCHOR))) == 4
