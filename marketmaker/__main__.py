@@ -1,20 +1,24 @@
-"""Start here: arguments in, one command, exit code out (0 done, 1 failed, 2 bad usage or configuration)."""
+"""Start here: arguments in, one command, exit code out (0 done, 1 failed, 2 bad usage or configuration).
+
+`run` ends in good order on SIGTERM and SIGINT. It keeps that promise from its first line on: both are held back until
+its event loop hears them (`launch.signals_stop`), so that none kills it in the middle of an import.
+"""
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 
 BEGAN_S = time.perf_counter()
-
-from marketmaker import __version__, launch  # noqa: E402
-from marketmaker.cli import check, exchanges, init, replay, run  # noqa: E402
-from marketmaker.core.position_manager import PositionManager  # noqa: E402
-from marketmaker.errors import ConfigError  # noqa: E402
+HELD_BACK = {signal.SIGTERM, signal.SIGINT}
 
 
 def build_parser() -> argparse.ArgumentParser:
+    from marketmaker import __version__, launch
+    from marketmaker.cli import check, exchanges, init, replay, run
+
     parser = argparse.ArgumentParser(
         prog="marketmaker",
         description="A grid market maker for perpetual futures.",
@@ -34,6 +38,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def replay_journal(args: argparse.Namespace) -> int:
+    from marketmaker.cli import replay
+    from marketmaker.core.position_manager import PositionManager
+
     return replay.run_replay(
         args.journal,
         make_manager=PositionManager,
@@ -44,16 +51,21 @@ def replay_journal(args: argparse.Namespace) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """`arguments` None: those of the process."""
+    if arguments is None and sys.argv[1:2] == ["run"]:
+        signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
     args = build_parser().parse_args(arguments)
+    from marketmaker.errors import ConfigError, MarketMakerError
+
     args.began_s = BEGAN_S
     try:
         code = args.run(args)
         assert isinstance(code, int)
         return code
-    except ConfigError as error:
+    except MarketMakerError as error:
         for line in str(error).splitlines():
             print(f"marketmaker: {line}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, ConfigError) else 1
 
 
 if __name__ == "__main__":

@@ -167,7 +167,10 @@ def symbols_with_data(settings: Settings, feed: RecordedOrSynthetic) -> tuple[Sy
 
 @contextmanager
 def signals_stop(app: Application) -> Iterator[None]:
-    """A first signal begins the orderly end; a second of the same kind changes nothing."""
+    """A first signal begins the orderly end; a second of the same kind changes nothing.
+
+    Signals that were held back until now are heard at once; those that come afterwards are held back again if they were.
+    """
     loop = asyncio.get_running_loop()
 
     def heard(number: signal.Signals) -> Callable[[], None]:
@@ -175,9 +178,11 @@ def signals_stop(app: Application) -> Iterator[None]:
 
     for number in SIGNALS:
         loop.add_signal_handler(number, heard(number))
+    held_back = signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
         for number in SIGNALS:
             loop.remove_signal_handler(number)
 

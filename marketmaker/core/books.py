@@ -43,8 +43,9 @@ class Books:
         fresh = fill if fill is not None and fill.trade_id not in order.trade_ids else None
         if fresh is not None:
             order.trade_ids.add(fresh.trade_id)
-            order.trade_lots += fresh.qty_lots
-            order.trade_value += fresh.qty_lots * fresh.price_ticks
+            if not order.adopted:
+                order.trade_lots += fresh.qty_lots
+                order.trade_value += fresh.qty_lots * fresh.price_ticks
         delta = max(order.booked_lots, cumulative, order.trade_lots) - order.booked_lots
         if delta == 0 and fresh is None:
             return None

@@ -126,6 +126,7 @@ class OrderNews:
             side=report.side,
             is_exit=report.side != sign,
             post_only=True,
+            adopted=True,
             price_ticks=report.price_ticks,
             qty_lots=report.qty_lots,
             ts_sent_ns=self.grid.now_ns,
@@ -134,8 +135,7 @@ class OrderNews:
             ts_changed_ns=self.grid.now_ns,
             booked_lots=report.filled_lots,
         )
-        order.booked_value = order.trade_value = order.booked_lots * order.price_ticks
-        order.trade_lots = order.booked_lots
+        order.booked_value = order.booked_lots * order.price_ticks
         fits = (
             ladder is not None
             and slot is not None
@@ -184,7 +184,8 @@ class OrderNews:
             self.grid.mark_all()
             return
         if refusal is Refusal.FILTER:
-            self.grid.closing = False
+            if order.closes:
+                self.grid.closing = False
             self.grid.wait(slot, self.grid.settings.refused_delay_s, event.message)
             self.grid.alert(Severity.ERROR, "order.refused", event.message)
             return

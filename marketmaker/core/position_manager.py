@@ -92,6 +92,7 @@ NO_ROOM = "max_open_orders reached"
 TOO_EXPOSED = "max_position reached"
 STRICT = "post_only strict: waiting for the price to move away"
 OUTSIDE = "outside the window"
+GIVEN_UP = "given up by the order cleaner until the price moves a level"
 
 
 class PositionManager:
@@ -155,9 +156,10 @@ class PositionManager:
         self.stopping = ""
         self.gave_up = ""
         self.ended = ""
+        self.ended_for_good = True
         self.closing = False
         self.cleaned: set[int] = set()
-        self.cleaned_at: int | None = None
+        self.cleaned_at: dict[int, int] = {}
         self.starved: dict[int, list[int]] = {1: [], -1: []}
         self.waiting_for_price: set[int] = set()
         self.renewing: int | None = None
@@ -234,6 +236,8 @@ class PositionManager:
     # --- prices ---
 
     def on_price(self, event: PriceChanged) -> None:
+        if self.price is None:
+            self.mark_all()
         self.price = event.price_ticks
         if self.anchor is None:
             self.set_anchor(event.price_ticks)
@@ -293,7 +297,7 @@ class PositionManager:
             self.mark(sign * rung for rung in move.left)
             self.mark(sign * rung for rung in move.passed)
             self.mark(sign * rung for rung in move.entered)
-            if self.cleaned and self.cleaned_at != ladder.nearest:
+            if self.cleaned and self.cleaned_at[sign] != ladder.nearest:
                 self.mark(self.cleaned)
                 self.cleaned.clear()
 
@@ -366,7 +370,7 @@ class PositionManager:
         if waits:
             return waits
         if slot.index in self.cleaned:
-            return "given up by the order cleaner until the price moves a level"
+            return GIVEN_UP
         price = ladder.price_of(rung)
         lots = self.sizing.entry_lots(price)
         if lots < self.sizing.least_entry_lots(price):
@@ -386,6 +390,8 @@ class PositionManager:
         waits = self.slot_waits(slot, -slot.sign * (self.price or 0))
         if waits:
             return waits
+        if slot.index in self.cleaned:
+            return GIVEN_UP
         return NO_ROOM if len(self.live) >= self.cap else ""
 
     def slot_waits(self, slot: Slot, favourable: int) -> str:
@@ -400,7 +406,7 @@ class PositionManager:
         if self.stopping or self.gave_up:
             return "stopping"
         if self.closing:
-            return "" if order.is_exit and not order.post_only else self.ended
+            return "" if order.closes else self.ended
         rung = slot.sign * slot.index
         if order.is_exit:
             if order.leaves_lots > slot.held_lots:
@@ -427,7 +433,7 @@ class PositionManager:
             or self.now_ns - order.ts_accepted_ns < self.renew_after_ns
         ):
             return ""
-        if self.renewing is not None:
+        if self.renewing not in (None, order.client_order_id.sequence):
             self.set_timer(self.now_ns + SECOND_NS, "retry", order.client_order_id.slot)
             return ""
         self.renewing = order.client_order_id.sequence
@@ -451,7 +457,7 @@ class PositionManager:
 
     def settle_marked(self) -> None:
         """Cancels first, then exits, then entries, each nearest to the price first."""
-        while self.marked:
+        while self.marked or self.room_made:
             order = sorted(self.marked, key=self.settling_order)
             self.marked.clear()
             for index in order:
@@ -478,7 +484,7 @@ class PositionManager:
         if ladder is None:
             return
         if slot is not None and slot.order is not None:
-            if not slot.order.cancel_asked_ns:
+            if not slot.order.cancel_asked_ns and (self.price is not None or self.stopping):
                 reason = self.why_cancel(slot, slot.order, ladder) or self.why_renew(slot.order)
                 if reason:
                     self.cancel(slot, slot.order, reason)
@@ -603,6 +609,7 @@ class PositionManager:
             side=side,
             is_exit=is_exit,
             post_only=post_only,
+            closes=self.closing,
             price_ticks=price,
             qty_lots=lots,
             ts_sent_ns=self.now_ns,
@@ -740,6 +747,8 @@ class PositionManager:
         if sellable == slot.sellable:
             return
         slot.sellable = sellable
+        slot.strict_beyond = None
+        slot.strict_beyond = None
         if sellable:
             self.mark(slot.sign * joined for joined in ladder.add_inventory(rung))
         else:
@@ -797,7 +806,7 @@ class PositionManager:
             assert slot.order is not None
             self.cancel(slot, slot.order, "too many open orders")
             self.cleaned.add(slot.index)
-            self.cleaned_at = self.ladders[slot.sign].nearest
+            self.cleaned_at = {sign: ladder.nearest for sign, ladder in self.ladders.items()}
 
     def set_timer(self, at_ns: int, kind: str, key: int) -> None:
         self.timer_count += 1
@@ -827,6 +836,7 @@ class PositionManager:
 
     def on_flatten(self, event: FlattenRequested) -> None:
         if not self.ended:
+            self.ended_for_good = False
             self.begin_closing(event.reason)
 
     def on_stop(self, event: StopRequested) -> None:

@@ -20,6 +20,7 @@ def remember(grid: PositionManager, memory: GridMemory) -> None:
         grid.set_anchor(memory.anchor_ticks)
     grid.next_sequence = max(grid.next_sequence, memory.next_sequence % grid.sequences)
     grid.ended = memory.ended
+    grid.closing = bool(memory.ended and memory.holdings)
     for held in memory.holdings:
         sign = 1 if held.qty_lots > 0 else -1
         if sign not in grid.ladders:
@@ -45,7 +46,7 @@ def memory(grid: PositionManager) -> GridMemory | None:
             for index, slot in sorted(grid.slots.items())
             if slot.held_lots
         ),
-        ended=grid.ended,
+        ended=grid.ended if grid.ended_for_good else "",
         lattice=describe_lattice(grid.settings),
     )
 

@@ -85,6 +85,10 @@ class LiveOrder:
     side: Side
     is_exit: bool
     post_only: bool
+    closes: bool = False
+    """Part of giving everything back after a stop loss, a take profit or a flatten."""
+    adopted: bool = False
+    """Found open at the venue: only its cumulative quantity counts, for its earlier trades may be told again."""
     price_ticks: Ticks
     qty_lots: Lots
     ts_sent_ns: int

@@ -48,9 +48,7 @@ def differences(
 ) -> Differences:
     snapshot = VenueSnapshot(
         open_orders=tuple(report(name) for name in names),
-        position=Position(
-            qty_lots=Lots(position), entry_price=Decimal(0), mark_price=Decimal(0)
-        ),
+        position=Position(qty_lots=Lots(position), entry_price=Decimal(0), mark_price=Decimal(0)),
         fills=(),
         ts_asked_ns=ASKED,
         ts_answered_ns=ASKED + 10,

@@ -1147,11 +1147,36 @@ def test_neutral_entries_given_up_by_the_cleaner_stay_away_until_the_level_chang
             buy_window=4,
             sell_window=4,
             max_open_orders=4,
-            cleanup_batch_size=1,
+            cleanup_batch_size=2,
         )
     )
     assert len(venue.open()) == 4
-    (name,) = cancelled(venue.tell(CleanupDue(ts_ns=venue.now_ns)))
+    names = cancelled(venue.tell(CleanupDue(ts_ns=venue.now_ns)))
     venue.calm()
-    orders = placed(venue.price(ANCHOR - 30))
-    assert name.slot not in [order.client_order_id.slot for order in orders]
+    assert len(names) == 2
+    assert placed(venue.price(ANCHOR + 30)) == []
+
+
+def test_an_exit_without_room_is_placed_once_the_cancels_under_way_are_done() -> None:
+    venue = started(grid_settings(buy_window=2, sell_window=2, max_open_orders=3))
+    for rung in (-1, -2, -3):
+        venue.price(ANCHOR + 100 * rung + 10)
+        venue.calm()
+        venue.fill(order_at(venue, ANCHOR + 100 * rung))
+        venue.calm()
+    assert venue.prices(Side.SELL) == [ANCHOR - 200, ANCHOR - 100]
+    assert placed(venue.price(ANCHOR - 90)) == []
+    assert why(venue, -1) == "max_open_orders reached"
+    assert placed(shut(venue)) == []
+    venue.settle_cancels()
+    assert [(o.side, o.price_ticks) for o in venue.unsent] == [(Side.SELL, ANCHOR)]
+    assert venue.manager.starved == {1: [], -1: []}
+
+
+def test_a_report_without_the_venues_order_id_keeps_the_one_we_know() -> None:
+    venue = started()
+    toy = order_at(venue, ANCHOR - 100)
+    venue.deliver(replace(venue.trade(toy, 5), venue_order_id=""))
+    slot = venue.manager.slots[-1]
+    assert slot.order is not None
+    assert slot.order.venue_order_id == toy.venue_order_id

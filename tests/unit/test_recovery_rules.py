@@ -405,6 +405,11 @@ def test_an_unlisted_order_is_gone_only_after_not_found_twice_and_a_later_snapsh
     asked_before = venue.now_ns
     venue.pass_time(1)
     assert snapshots(missing(venue, name)) == ["an open order cannot be found"]
+    gone_ns = venue.now_ns
+    assert snapshots(missing(venue, name)) == ["an open order cannot be found"]
+    order = venue.manager.slots[-1].order
+    assert order is not None
+    assert order.gone_ns == gone_ns
     reports = [venue.report(other) for other in venue.open()]
     assert ends(read(venue, *reports, asked_ns=asked_before)) == []
     assert venue.manager.slots[-1].state is SlotState.LOCKED

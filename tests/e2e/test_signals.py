@@ -1,0 +1,105 @@
+"""SIGTERM and SIGINT at any moment end the daemon in good order: nothing open, nothing sent after, exit code 0."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import (
+    TWO_SYMBOLS,
+    Daemon,
+    Ended,
+    Strike,
+    cancels_of,
+    problems_of_books,
+    problems_of_stop,
+    problems_of_strike,
+    strike,
+    strikes,
+    write_config,
+)
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+SEED = 20261120
+BLOWS = strikes(24, SEED)
+AT_ONCE = 4
+
+
+@pytest.fixture(scope="module")
+def struck(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Future[Ended]]]:
+    """All runs, a few at a time; each test waits for its own."""
+
+    folders = [tmp_path_factory.mktemp("strike") for _ in BLOWS]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield [
+            pool.submit(strike, folder, write_config(folder, TWO_SYMBOLS), blow)
+            for folder, blow in zip(folders, BLOWS, strict=True)
+        ]
+
+
+@pytest.mark.parametrize(
+    "place", range(len(BLOWS)), ids=[f"{b.number.name}@{b.after_s:.3f}" for b in BLOWS]
+)
+def test_a_signal_at_a_random_moment_leaves_nothing_open(
+    struck: list[Future[Ended]], place: int
+) -> None:
+    assert problems_of_strike(struck[place].result(), BLOWS[place]) == []
+
+
+def test_the_random_moments_lie_before_and_after_the_first_order(
+    struck: list[Future[Ended]],
+) -> None:
+    placed = [
+        sum(row["orders_placed"] for row in future.result().symbols) for future in struck
+    ]
+    assert min(placed) == 0
+    assert max(placed) > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_the_imports_sends_nothing_and_still_writes_the_summary(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    ended = strike(tmp_path, write_config(tmp_path, TWO_SYMBOLS), Strike(number, 0.0, 1))
+    assert problems_of_strike(ended, Strike(number, 0.0, 1)) == []
+    assert [row["orders_placed"] for row in ended.symbols] == [0, 0]
+    assert "Traceback" not in ended.err
+
+
+def test_more_signals_change_nothing(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path, write_config(tmp_path, TWO_SYMBOLS)).start()
+    try:
+        daemon.wait_until_it_minds_signals()
+        time.sleep(0.8)
+        while daemon.process is not None and daemon.process.poll() is None:
+            daemon.send(signal.SIGINT)
+            daemon.send(signal.SIGTERM)
+            time.sleep(0.001)
+        ended = daemon.finish()
+    finally:
+        daemon.kill()
+    assert problems_of_books(ended) == []
+    assert problems_of_stop(ended) == []
+    assert ended.summary is not None
+    assert ended.summary["exit_reason"] in {"SIGINT", "SIGTERM"}
+    assert "Traceback" not in ended.err
+
+
+def test_a_signal_ends_a_run_on_virtual_time(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path, write_config(tmp_path, TWO_SYMBOLS), ("--speed", "max")).start()
+    try:
+        daemon.wait_until_it_minds_signals()
+        time.sleep(1.0)
+        daemon.send(signal.SIGTERM)
+        ended = daemon.finish()
+    finally:
+        daemon.kill()
+    assert problems_of_strike(ended, Strike(signal.SIGTERM, 1.0, 1)) == []
+    _, entries = ended.entries()
+    assert cancels_of(entries) > 0
