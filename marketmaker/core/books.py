@@ -64,7 +64,8 @@ class Books:
         self.realised += realised
         fee = ZERO if fresh is None else fresh.fee
         self.fees += fee
-        self._count(order, fresh)
+        if fresh is not None:
+            self._count(fresh)
         return RecordFill(
             trade_id="" if fresh is None else fresh.trade_id,
             client_order_id=order.client_order_id,
@@ -77,24 +78,26 @@ class Books:
             ts_venue_ns=ts_venue_ns,
         )
 
-    def _count(self, order: LiveOrder, fresh: Fill | None) -> None:
+    def _count(self, fill: Fill) -> None:
+        """Trades are counted when they are known by id, whatever told of their quantity first."""
         self.fills += 1
-        if order.side is Side.BUY:
+        self.maker_fills += fill.is_maker
+        if fill.side is Side.BUY:
             self.buys += 1
         else:
             self.sells += 1
-        if fresh is not None and fresh.is_maker:
-            self.maker_fills += 1
 
     def _move(self, slot: Slot, order: LiveOrder, delta: int, value: int) -> int:
         """Into or out of the slot; returns what was realised. Selling more than is held leaves a debt in the slot."""
         sign = slot.sign
         if not order.is_exit:
-            slot.held_lots += delta
-            slot.cost += value
-            self.inventory_lots += sign * delta
-            self.inventory_cost += sign * value
-            return 0
+            covered = min(delta, max(-slot.held_lots, 0))
+            realised = self._cover_debt(slot, covered, value * covered // delta)
+            slot.held_lots += delta - covered
+            slot.cost += value - value * covered // delta
+            self.inventory_lots += sign * (delta - covered)
+            self.inventory_cost += sign * (value - value * covered // delta)
+            return realised
         held = max(slot.held_lots, 0)
         given = min(delta, held)
         cost_out = slot.cost if given == held else slot.cost * given // held
@@ -106,6 +109,17 @@ class Books:
         self.inventory_lots -= sign * delta
         self.inventory_cost -= sign * (cost_out + value - value_given)
         return sign * (value_given - cost_out)
+
+    def _cover_debt(self, slot: Slot, lots: int, value: int) -> int:
+        """`lots` that the slot owes came back for `value`; returns what was realised."""
+        if not lots:
+            return 0
+        proceeds = -slot.cost if lots == -slot.held_lots else -slot.cost * lots // -slot.held_lots
+        slot.held_lots += lots
+        slot.cost += proceeds
+        self.inventory_lots += slot.sign * lots
+        self.inventory_cost += slot.sign * proceeds
+        return slot.sign * (proceeds - value)
 
     def _correct(self, slot: Slot, order: LiveOrder, difference: int) -> int:
         """The exact trade value differs from what was booked: mend cost or result; returns what was realised."""

@@ -715,6 +715,8 @@ class PositionManager:
         booked = order.booked_lots - before
         if booked:
             slot.post_only_rejects = 0
+            if self.ended and not order.is_exit:
+                self.closing = True
             if not order.is_exit and slot.order is order:
                 self.entry_leaves[slot.sign] -= booked
             if order.booked_lots > order.qty_lots:

@@ -15,32 +15,44 @@ class PriceLimits:
     """
 
     def __init__(self, settings: GridSettings, instrument: Instrument) -> None:
-        def ticks(price: Decimal | None) -> int | None:
+        def at_most(price: Decimal | None) -> int | None:
             return None if price is None else instrument.floor_ticks(price)
 
+        def at_least(price: Decimal | None) -> int | None:
+            return None if price is None else instrument.ceil_ticks(price)
+
         self.instrument = instrument
-        self.trigger = ticks(settings.trigger_price)
+        self.trigger = settings.trigger_price
         self.waiting = self.trigger is not None
+        self.wait_until = 0
         self.trigger_from_above = False
         self.seen = False
-        low, high = ticks(settings.stop_loss), ticks(settings.take_profit)
+        low, high = settings.stop_loss, settings.take_profit
         low_name, high_name = "stop_loss", "take_profit"
         if settings.side is GridSide.SHORT:
             low, high, low_name, high_name = high, low, high_name, low_name
-        self.low, self.high = low, high
+        self.low, self.high = at_most(low), at_least(high)
         self.low_name, self.high_name = low_name, high_name
 
     def first_price(self, price: Ticks) -> None:
         self.seen = True
         if self.trigger is not None:
-            self.trigger_from_above = price > self.trigger
+            self.trigger_from_above = self.instrument.price(price) > self.trigger
+            rounding = (
+                self.instrument.floor_ticks
+                if self.trigger_from_above
+                else self.instrument.ceil_ticks
+            )
+            self.wait_until = rounding(self.trigger)
 
     def hear(self, price: Ticks) -> str:
         """Whether the price ends the grid: the reason, or ""."""
         if not self.seen:
             self.first_price(price)
         if self.trigger is not None and self.waiting:
-            reached = price <= self.trigger if self.trigger_from_above else price >= self.trigger
+            reached = (
+                price <= self.wait_until if self.trigger_from_above else price >= self.wait_until
+            )
             self.waiting = not reached
             return ""
         for bound, name, hit in (
@@ -55,7 +67,9 @@ class PriceLimits:
         """Prices between which `hear` has nothing to say, both included."""
         low, high = -(1 << 62), 1 << 62
         if self.waiting and self.trigger is not None:
-            return (self.trigger + 1, high) if self.trigger_from_above else (low, self.trigger - 1)
+            if self.trigger_from_above:
+                return self.wait_until + 1, high
+            return low, self.wait_until - 1
         if self.low is not None:
             low = self.low + 1
         if self.high is not None:

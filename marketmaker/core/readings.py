@@ -20,6 +20,8 @@ def remember(grid: PositionManager, memory: GridMemory) -> None:
         grid.set_anchor(memory.anchor_ticks)
     grid.next_sequence = max(grid.next_sequence, memory.next_sequence % grid.sequences)
     grid.ended = memory.ended
+    if memory.triggered:
+        grid.limits.waiting = False
     grid.closing = bool(memory.ended and memory.holdings)
     for held in memory.holdings:
         sign = 1 if held.qty_lots > 0 else -1
@@ -47,6 +49,7 @@ def memory(grid: PositionManager) -> GridMemory | None:
             if slot.held_lots
         ),
         ended=grid.ended if grid.ended_for_good else "",
+        triggered=not grid.limits.waiting,
         lattice=describe_lattice(grid.settings),
     )
 

@@ -22,7 +22,7 @@ class Holding:
 class GridMemory:
     """What must outlive the process for a restart to keep its levels, ids and cost basis.
 
-    `ended` names why the grid closed itself for good (stop loss, take profit), "" while it runs. `lattice` says in
+    `triggered`: trigger_price was reached. `ended` names why the grid closed itself for good (stop loss, take profit), "" while it runs. `lattice` says in
     words which levels the slot numbers stand for, "" if unknown.
     """
 
@@ -31,6 +31,7 @@ class GridMemory:
     holdings: tuple[Holding, ...]
     ended: str
     lattice: str = ""
+    triggered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -174,7 +174,18 @@ def test_selling_more_than_is_held_leaves_a_debt_the_next_entry_pays(sign: int) 
     assert books.realised == sign * 50
     entry = make_order(slot, sequence=2)
     books.book(slot, entry, 20, trade(entry, 2, 20), 8)
-    assert (slot.held_lots, slot.cost) == (17, 2_000 - 330)
+    assert (slot.held_lots, slot.cost) == (17, 1_700)
+    assert books.realised == sign * (50 + 30)
+    assert (books.inventory_lots, books.inventory_cost) == (17 * sign, 1_700 * sign)
+
+
+def test_a_debt_paid_to_the_last_lot_leaves_no_cost_behind() -> None:
+    books, slot = Books(), Slot(index=1, sign=1)
+    books.adopt(slot, -3, -330)
+    entry = make_order(slot)
+    books.book(slot, entry, 3, trade(entry, 1, 3), 7)
+    assert (slot.held_lots, slot.cost) == (0, 0)
+    assert books.realised == 30
 
 
 def test_selling_from_a_debt_deepens_it_and_realises_nothing() -> None:
@@ -211,7 +222,9 @@ def test_fills_are_counted_by_side_and_liquidity() -> None:
     books.book(slot, entry, 20, trade(entry, 1, 20), 7)
     books.book(slot, leave, 5, trade(leave, 2, 5), 7)
     books.book(slot, leave, 9, None, 7)
-    assert (books.fills, books.buys, books.sells, books.maker_fills) == (3, 1, 2, 2)
+    assert (books.fills, books.buys, books.sells, books.maker_fills) == (2, 1, 1, 2)
+    books.book(slot, leave, 9, trade(leave, 3, 4), 7)
+    assert (books.fills, books.buys, books.sells, books.maker_fills) == (3, 1, 2, 3)
 
 
 # --- any sequence of tellings ---

@@ -1009,3 +1009,19 @@ def test_totals_tell_what_happened() -> None:
     assert totals.price_ticks == ANCHOR
     assert totals.not_quoting == ()
     assert totals.fees == Decimal("0.0002") * 20 * (2 * ANCHOR - STEP) * ETH.quantum
+
+
+def test_a_close_the_venue_will_not_take_is_given_up_and_alerted() -> None:
+    """A remainder below the venue's minimum cannot be closed: it is kept in the books and nothing spins."""
+    venue = started(grid_settings(stop_loss=Decimal(2400)))
+    fill_entry(venue, -1, lots=1)
+    venue.price(240_000)
+    venue.settle_cancels()
+    (order,) = venue.unsent
+    assert order.qty_lots == 1
+    venue.unsent.clear()
+    actions = venue.refuse(order, Refusal.FILTER)
+    assert [a.topic for a in actions if isinstance(a, RaiseAlert)] == ["order.refused"]
+    assert placed(venue.wait(100)) == []
+    assert venue.manager.closing is False
+    assert held(venue) == {-1: 1}

@@ -117,3 +117,13 @@ def test_inside_the_band_nothing_is_heard_and_just_outside_something_is(
     waiting = heard.waiting
     ends = heard.hear(probe) != "" or heard.waiting != waiting
     assert ends == (not low <= probe <= high)
+
+
+def test_limits_off_the_tick_never_fire_early() -> None:
+    limits = PriceLimits(
+        grid_settings(stop_loss=Decimal("2400.005"), take_profit=Decimal("2600.005")), ETH
+    )
+    assert limits.hear(Ticks(240_001)) == ""
+    assert limits.hear(Ticks(260_000)) == ""
+    assert limits.hear(Ticks(240_000)) != ""
+    assert limits.hear(Ticks(260_001)) != ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from decimal import Decimal
 
@@ -39,6 +40,7 @@ from marketmaker.model.order import (
     OrderReport,
     OrderStatus,
     Side,
+    TimeInForce,
 )
 from marketmaker.model.settings import GridSettings, GridSide, PositionPolicy
 from marketmaker.model.status import GridMemory, Holding
@@ -837,3 +839,27 @@ def test_a_grid_flattened_by_its_operator_trades_again_after_a_restart() -> None
     assert venue.position == 0
     again = ToyVenue(make_manager(grid_settings(), memory=readings.memory(venue.manager)))
     assert len(placed(again.start(ANCHOR))) == 4
+
+
+def test_a_trigger_once_reached_is_not_waited_for_again_after_a_restart() -> None:
+    chosen = grid_settings(trigger_price=Decimal(2490))
+    venue = ToyVenue(make_manager(chosen))
+    venue.start(ANCHOR)
+    assert venue.unsent == deque()
+    venue.price(249_000)
+    venue.calm()
+    again = ToyVenue(make_manager(chosen, memory=readings.memory(venue.manager)))
+    assert placed(again.start(ANCHOR)) != []
+
+
+def test_a_late_fill_after_the_grid_has_closed_is_closed_too() -> None:
+    venue = started(grid_settings(stop_loss=Decimal(2400)))
+    late = order_at(venue, ANCHOR - 100)
+    venue.price(240_000)
+    venue.settle_cancels()
+    assert "grid.closed" in alerts(venue.all_actions)
+    late.status = OrderStatus.OPEN
+    venue.deliver(venue.trade(late, 20))
+    assert [(order.qty_lots, order.time_in_force) for order in venue.unsent] == [
+        (20, TimeInForce.IOC)
+    ]
