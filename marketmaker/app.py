@@ -29,6 +29,7 @@ from marketmaker.config import check_symbol
 from marketmaker.core import readings
 from marketmaker.core.lattice import describe_lattice
 from marketmaker.core.position_manager import PositionManager
+from marketmaker.core.repair import OVERLAP_NS
 from marketmaker.core.safety import account_problems
 from marketmaker.errors import ConfigError, VenueError
 from marketmaker.model.account import AccountState, Position
@@ -213,9 +214,8 @@ class Application:
         )
         queue = EventQueue()
         channel = Channel(name=chosen.name, instrument=instrument, queue=queue)
-        reconciler = Reconciler(
-            channel, adapter, clock, settings.reconcile_interval_s, clock.now_ns()
-        )
+        since_ns = clock.now_ns() if memory is None else memory.booked_ns - OVERLAP_NS
+        reconciler = Reconciler(channel, adapter, clock, settings.reconcile_interval_s, since_ns)
         return Symbol(
             settings=chosen,
             instrument=instrument,

@@ -39,7 +39,11 @@ class Books:
     def book(
         self, slot: Slot, order: LiveOrder, cumulative: int, fill: Fill | None, ts_venue_ns: int
     ) -> RecordFill | None:
-        """Take in what was heard of `order`; None when it was nothing new."""
+        """Take in what was heard of `order`; None when it was nothing new.
+
+        A trade of a `recovered` order happened before this process: it moves inventory, but its cash and fee belong to
+        the time before, so it counts as adopted and not among the fees.
+        """
         fresh = fill if fill is not None and fill.trade_id not in order.trade_ids else None
         if fresh is not None:
             order.trade_ids.add(fresh.trade_id)
@@ -49,7 +53,7 @@ class Books:
         delta = max(order.booked_lots, cumulative, order.trade_lots) - order.booked_lots
         if delta == 0 and fresh is None:
             return None
-        realised = 0
+        realised = value = 0
         if delta:
             traded = 0 if fresh is None else min(fresh.qty_lots, delta)
             value = (delta - traded) * order.price_ticks
@@ -63,7 +67,11 @@ class Books:
             order.booked_value = order.trade_value
         self.realised += realised
         fee = ZERO if fresh is None else fresh.fee
-        self.fees += fee
+        if order.recovered:
+            self.adopted_lots += order.side * delta
+            self.adopted_cost += order.side * value
+        else:
+            self.fees += fee
         if fresh is not None:
             self._count(fresh)
         return RecordFill(

@@ -103,6 +103,9 @@ class OrderNews:
         known = self.grid.ended_orders.get(name.sequence)
         if known is not None and known[0].client_order_id == name:
             order, index, sign = known
+            if order.recovered and report.status is OrderStatus.OPEN:
+                self.take_in(report, name)
+                return
             self.grid.book(self.grid.slot_at(index, sign), order, report.filled_lots, report)
             self.grid.late_news += 1
             if order.presumed_dead and report.status is OrderStatus.OPEN:
@@ -116,7 +119,8 @@ class OrderNews:
 
     def take_in(self, report: OrderReport, name: ClientOrderId) -> None:
         """An open order with our tag and no record: its slot takes it if it would have placed it, else it goes."""
-        sign = self.sign_of(name, report)
+        self.grid.ended_orders.pop(name.sequence, None)
+        sign = self.sign_of(name)
         ladder = self.grid.ladders.get(sign)
         slot = self.grid.slots.get(name.slot)
         if ladder is not None and slot is None:
@@ -142,7 +146,11 @@ class OrderNews:
             and slot.order is None
             and slot.sign == sign
             and report.price_ticks == ladder.price_of(sign * name.slot + order.is_exit)
-            and (order.leaves_lots <= slot.held_lots if order.is_exit else not slot.held_lots)
+            and (
+                order.leaves_lots <= slot.held_lots
+                if order.is_exit
+                else slot.held_lots <= report.filled_lots
+            )
         )
         if not fits or slot is None:
             self.grid.actions.append(
@@ -154,9 +162,11 @@ class OrderNews:
         self.grid.live[name.sequence] = slot
         if not order.is_exit:
             self.grid.entry_leaves[sign] += order.leaves_lots
+        self.grid.held_changed(slot)
         self.grid.mark((slot.index,))
 
-    def sign_of(self, name: ClientOrderId, report: OrderReport) -> int:
+    def sign_of(self, name: ClientOrderId) -> int:
+        """Which way the slot of an order without a record looks."""
         if len(self.grid.ladders) == 1:
             return next(iter(self.grid.ladders))
         return 1 if name.slot < 0 else -1

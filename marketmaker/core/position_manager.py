@@ -42,6 +42,7 @@ from marketmaker.model.action import (
     PlaceOrder,
     QueryOrder,
     RaiseAlert,
+    RecordFill,
     RecordOrderEnd,
     Severity,
     TakeSnapshot,
@@ -86,6 +87,7 @@ from marketmaker.model.status import GridMemory
 
 REMEMBERED_ENDED_ORDERS = 5_000
 REMEMBERED_PAYMENTS = 1_000
+REMEMBERED_TRADES = 1_000
 RENEW_AT_SHARE = 0.9
 
 NO_ROOM = "max_open_orders reached"
@@ -165,6 +167,9 @@ class PositionManager:
         self.renewing: int | None = None
         self.last_fill_ns = 0
         self.payments: dict[str, None] = {}
+        self.restored: GridMemory | None = memory
+        self.booked_ns = 0
+        self.recent_trades: dict[str, None] = {}
 
         self.orders_placed = 0
         self.orders_cancelled = 0
@@ -215,6 +220,7 @@ class PositionManager:
                 self.price = event.price_ticks
                 return []
         self.actions = []
+        self.booked_ns = self.booked_ns or event.ts_ns
         self.now_ns = max(self.now_ns, event.ts_ns)
         self.handlers[type(event)](event)
         self.settle_marked()
@@ -710,6 +716,8 @@ class PositionManager:
         if record is None:
             return
         self.actions.append(record)
+        if record.trade_id:
+            self.note_trade(record)
         self.last_fill_ns = self.now_ns
         order.ts_changed_ns = self.now_ns
         booked = order.booked_lots - before
@@ -727,6 +735,12 @@ class PositionManager:
                 )
             self.held_changed(slot)
             self.room_made = True
+
+    def note_trade(self, record: RecordFill) -> None:
+        self.booked_ns = max(self.booked_ns, record.ts_venue_ns)
+        self.recent_trades[record.trade_id] = None
+        if len(self.recent_trades) > REMEMBERED_TRADES:
+            self.recent_trades.pop(next(iter(self.recent_trades)))
 
     def held_changed(self, slot: Slot) -> None:
         """Keep the ladder's inventory in step with what the slot holds."""

@@ -20,6 +20,8 @@ def remember(grid: PositionManager, memory: GridMemory) -> None:
         grid.set_anchor(memory.anchor_ticks)
     grid.next_sequence = max(grid.next_sequence, memory.next_sequence % grid.sequences)
     grid.ended = memory.ended
+    grid.booked_ns = memory.booked_ns
+    grid.recent_trades = dict.fromkeys(memory.recent_trades)
     if memory.triggered:
         grid.limits.waiting = False
     grid.closing = bool(memory.ended and memory.holdings)
@@ -49,6 +51,8 @@ def memory(grid: PositionManager) -> GridMemory | None:
             if slot.held_lots
         ),
         ended=grid.ended if grid.ended_for_good else "",
+        booked_ns=grid.booked_ns,
+        recent_trades=tuple(grid.recent_trades),
         triggered=not grid.limits.waiting,
         lattice=describe_lattice(grid.settings),
     )

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING
 from marketmaker.core.grid import Ladder
 from marketmaker.core.order_news import CANCEL_REPEAT_NS, SECOND_NS, OrderNews
 from marketmaker.core.reconcile import Differences, compare
-from marketmaker.core.slot import LOCKED, Heard, Slot
+from marketmaker.core.slot import LOCKED, Heard, LiveOrder, Slot
 from marketmaker.model.action import Severity
 from marketmaker.model.event import SnapshotTaken
 from marketmaker.model.instrument import Lots
-from marketmaker.model.order import EndReason, OrderReport, OrderStatus
+from marketmaker.model.order import ClientOrderId, EndReason, Fill, OrderReport, OrderStatus
 from marketmaker.model.settings import PositionPolicy
 
 if TYPE_CHECKING:
     from marketmaker.core.position_manager import PositionManager
 
 SECOND_LOOK_NS = 2 * SECOND_NS
+OVERLAP_NS = 60 * SECOND_NS
+"""Trades older than this before the last booked one are taken as booked."""
 
 
 class Repair:
@@ -39,6 +41,7 @@ class Repair:
         for fill in snapshot.fills:
             if fill.client_order_id is not None:
                 self.hear_fill(
+                    fill.client_order_id,
                     OrderReport(
                         client_order_id=fill.client_order_id,
                         venue_order_id=fill.venue_order_id,
@@ -49,7 +52,8 @@ class Repair:
                         status=OrderStatus.OPEN,
                         fill=fill,
                         ts_venue_ns=fill.ts_venue_ns,
-                    )
+                    ),
+                    fill,
                 )
         differences = compare(
             snapshot,
@@ -75,11 +79,11 @@ class Repair:
             self.hear_unlisted(slot, snapshot.ts_asked_ns)
         if differences.position is not None:
             self.hear_position(differences, snapshot.position.entry_price)
+        elif not self.grid.position_settled:
+            self.look_again()
 
-    def hear_fill(self, report: OrderReport) -> None:
+    def hear_fill(self, name: ClientOrderId, report: OrderReport, fill: Fill) -> None:
         """A trade by itself: books what is new, and ends the order if that fills it."""
-        name = report.client_order_id
-        assert name is not None
         slot, order = self.news.find(name)
         if slot is not None and order is not None:
             self.grid.book(slot, order, 0, report)
@@ -91,6 +95,36 @@ class Repair:
         if known is not None and known[0].client_order_id == name:
             order, index, sign = known
             self.grid.book(self.grid.slot_at(index, sign), order, 0, report)
+        elif self.happened_while_we_were_away(fill):
+            self.recover_fill(name, report)
+
+    def happened_while_we_were_away(self, fill: Fill) -> bool:
+        """Whether the memory we started from does not hold this trade of ours yet."""
+        memory = self.grid.restored
+        return (
+            memory is not None
+            and fill.ts_venue_ns >= memory.booked_ns - OVERLAP_NS
+            and fill.trade_id not in self.grid.recent_trades
+        )
+
+    def recover_fill(self, name: ClientOrderId, report: OrderReport) -> None:
+        """The id names the slot: inventory comes and goes where it was bought, at its own price."""
+        sign = self.news.sign_of(name)
+        if sign not in self.grid.ladders:
+            return
+        order = LiveOrder(
+            client_order_id=name,
+            side=report.side,
+            is_exit=report.side != sign,
+            post_only=True,
+            recovered=True,
+            price_ticks=report.price_ticks,
+            qty_lots=report.qty_lots,
+            ts_sent_ns=0,
+            venue_order_id=report.venue_order_id,
+        )
+        self.grid.ended_orders[name.sequence] = (order, name.slot, sign)
+        self.grid.book(self.grid.slot_at(name.slot, sign), order, 0, report)
 
     def repeat_old_cancel(self, slot: Slot) -> None:
         """A cancel whose effect never showed is asked for again."""
@@ -107,7 +141,7 @@ class Repair:
         name = report.client_order_id
         assert name is not None
         known = self.grid.ended_orders.get(name.sequence)
-        if known is None or known[0].client_order_id != name:
+        if known is None or known[0].client_order_id != name or known[0].recovered:
             self.news.take_in(report, name)
             return
         order = known[0]
@@ -145,7 +179,7 @@ class Repair:
             return
         if self.difference != difference or self.grid.price is None:
             self.difference = difference
-            self.grid.set_timer(self.grid.now_ns + SECOND_LOOK_NS, "snapshot", 0)
+            self.look_again()
             return
         self.difference = None
         self.grid.alert(
@@ -160,6 +194,9 @@ class Repair:
             self.adopt(difference, entry_price)
         self.grid.position_settled = True
         self.grid.mark_all()
+
+    def look_again(self) -> None:
+        self.grid.set_timer(self.grid.now_ns + SECOND_LOOK_NS, "snapshot", 0)
 
     def adopt(self, difference: int, entry_price: Decimal) -> None:
         """Make the slots hold `difference` signed lots more."""

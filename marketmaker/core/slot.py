@@ -87,6 +87,8 @@ class LiveOrder:
     post_only: bool
     closes: bool = False
     """Part of giving everything back after a stop loss, a take profit or a flatten."""
+    recovered: bool = False
+    """Known only from trades that happened while we were not running."""
     adopted: bool = False
     """Found open at the venue: only its cumulative quantity counts, for its earlier trades may be told again."""
     price_ticks: Ticks

@@ -22,7 +22,8 @@ class Holding:
 class GridMemory:
     """What must outlive the process for a restart to keep its levels, ids and cost basis.
 
-    `triggered`: trigger_price was reached. `ended` names why the grid closed itself for good (stop loss, take profit), "" while it runs. `lattice` says in
+    `booked_ns`: the venue's time of the last booked fill (or our start), `recent_trades` the ids booked lately: what a
+    restart need not book again. `triggered`: trigger_price was reached. `ended` names why the grid closed itself for good (stop loss, take profit), "" while it runs. `lattice` says in
     words which levels the slot numbers stand for, "" if unknown.
     """
 
@@ -32,6 +33,8 @@ class GridMemory:
     ended: str
     lattice: str = ""
     triggered: bool = False
+    booked_ns: int = 0
+    recent_trades: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

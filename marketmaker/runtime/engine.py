@@ -58,7 +58,7 @@ class Engine:
         self.manager = manager
         self.stopping = asyncio.Event()
         self.without_orders = asyncio.Event()
-        self.changed = False
+        self.changed = True
         self.last_decided_ns = 0
         self._index = symbol_index
         self._executor = executor

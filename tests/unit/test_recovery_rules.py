@@ -863,3 +863,81 @@ def test_a_late_fill_after_the_grid_has_closed_is_closed_too() -> None:
     assert [(order.qty_lots, order.time_in_force) for order in venue.unsent] == [
         (20, TimeInForce.IOC)
     ]
+
+
+def crashed_after(fills: int) -> tuple[ToyVenue, GridMemory, list[ToyOrder]]:
+    """A grid whose memory was last written before `fills` of its resting entries filled, nearest first."""
+    before = started()
+    before.fill(order_at(before, ANCHOR - 100))
+    before.calm()
+    memory = readings.memory(before.manager)
+    assert memory is not None
+    missed = [order_at(before, ANCHOR - 100 * rung) for rung in range(2, 2 + fills)]
+    for toy in missed:
+        before.trade(toy, 20, price=int(toy.order.price_ticks) - 1)
+    return before, memory, missed
+
+
+def restarted(before: ToyVenue, memory: GridMemory) -> ToyVenue:
+    """The same venue, orders, position and trades, a new process that remembers `memory`."""
+    again = ToyVenue(make_manager(memory=memory))
+    again.orders, again.position, again.now_ns = before.orders, before.position, before.now_ns
+    again.trade_number = before.trade_number
+    again.used_ids = before.used_ids
+    return again
+
+
+def test_fills_while_we_were_away_go_to_the_slots_their_ids_name() -> None:
+    before, memory, _ = crashed_after(2)
+    again = restarted(before, memory)
+    again.start(ANCHOR - 310)
+    again.calm()
+    slots = again.manager.slots
+    assert [(slots[-rung].held_lots, slots[-rung].cost) for rung in (1, 2, 3)] == [
+        (20, 20 * (ANCHOR - 100)),
+        (20, 20 * (ANCHOR - 201)),
+        (20, 20 * (ANCHOR - 301)),
+    ]
+    totals = readings.totals(again.manager)
+    assert totals.inventory_lots == again.position == 60
+    assert totals.fees == 0
+    assert totals.inventory_cost - totals.adopted_cost - totals.realised == 0
+    assert "reconcile.differed" not in alerts(again.all_actions)
+
+
+def test_a_fill_the_memory_holds_is_not_booked_again() -> None:
+    before, memory, _ = crashed_after(0)
+    again = restarted(before, memory)
+    for _ in range(3):
+        again.start(ANCHOR - 110)
+        again.calm()
+    assert readings.totals(again.manager).inventory_lots == again.position == 20
+
+
+def test_an_exit_that_filled_while_we_were_away_empties_its_slot() -> None:
+    before = started()
+    before.fill(order_at(before, ANCHOR - 100))
+    before.calm()
+    memory = readings.memory(before.manager)
+    assert memory is not None
+    before.trade(order_at(before, ANCHOR, Side.SELL), 20)
+    again = restarted(before, memory)
+    again.start(ANCHOR + 10)
+    again.calm()
+    assert readings.totals(again.manager).inventory_lots == again.position == 0
+    assert readings.totals(again.manager).realised == 20 * 100
+
+
+def test_an_order_part_filled_while_we_were_away_is_taken_back_with_what_is_left() -> None:
+    before, memory, _ = crashed_after(0)
+    toy = order_at(before, ANCHOR - 200)
+    before.trade(toy, 7)
+    again = restarted(before, memory)
+    again.start(ANCHOR - 110)
+    again.calm()
+    assert toy.status is OrderStatus.OPEN
+    assert readings.totals(again.manager).inventory_lots == again.position == 27
+    again.fill(toy)
+    again.calm()
+    assert readings.totals(again.manager).inventory_lots == again.position == 40
+    assert again.manager.slots[-2].held_lots == 20
