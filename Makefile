@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: run test lint format bench lock clean help
+.PHONY: run test lint format sim bench lock clean help
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 
 VENV := .venv
@@ -12,6 +12,9 @@ PYTHON ?= python3.13 python3.12 python3.11 python3 python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
 UV_VERSION := 0.13.8
 CONFIG ?= config.example.yaml
+START ?= 0
+MINUTES ?= 10
+JOBS ?= 2
 HYPOTHESIS_PROFILE ?= ci
 export HYPOTHESIS_PROFILE
 
@@ -37,6 +40,9 @@ lint: $(VENV)/.dev ## format, lint and types only
 format: $(VENV)/.dev ## rewrite the code in the project's format
 	@$(PY) -m ruff check --fix-only --quiet .
 	@$(PY) -m ruff format .
+
+sim: $(VENV)/.daemon ## simulate seeds with faults until Ctrl-C (START=seed, MINUTES=each, JOBS=processes)
+	@$(PY) .ci/foreground.py $(PY) -m marketmaker simulate --forever --start $(START) --minutes $(MINUTES) --jobs $(JOBS)
 
 bench: $(VENV)/.daemon ## time the core
 	@$(PY) benchmarks/core.py

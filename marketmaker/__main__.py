@@ -17,7 +17,18 @@ HELD_BACK = {signal.SIGTERM, signal.SIGINT}
 
 def build_parser() -> argparse.ArgumentParser:
     from marketmaker import __version__, launch
-    from marketmaker.cli import check, exchanges, init, replay, run
+    from marketmaker.cli import (
+        backtest,
+        check,
+        exchanges,
+        init,
+        replay,
+        report,
+        run,
+        simulate,
+        venue,
+    )
+    from marketmaker.sim.faults import Fault
 
     parser = argparse.ArgumentParser(
         prog="marketmaker",
@@ -29,12 +40,33 @@ def build_parser() -> argparse.ArgumentParser:
     running = subparsers.add_parser("run", help="trade until stopped")
     run.add_arguments(running)
     running.set_defaults(run=launch.run)
-    for command in (check, init, exchanges):
+    for command in (check, init, exchanges, report):
         command.add_parser(subparsers)
     replaying = subparsers.add_parser("replay", help="decide a journal again and compare")
     replay.add_arguments(replaying)
     replaying.set_defaults(run=replay_journal)
+    backtest.add_parser(subparsers, run_backtest)
+    simulating = subparsers.add_parser(
+        "simulate", help="try the whole daemon against a venue that misbehaves"
+    )
+    simulate.add_arguments(simulating, [fault.value for fault in Fault])
+    simulating.set_defaults(run=run_simulation)
+    playing = subparsers.add_parser("venue", help="run a venue on this machine to rehearse against")
+    venue.add_arguments(playing)
+    playing.set_defaults(run=play_venue)
     return parser
+
+
+def run_backtest(args: argparse.Namespace) -> int:
+    from marketmaker import backtesting
+
+    return backtesting.run(args)
+
+
+def run_simulation(args: argparse.Namespace) -> int:
+    from marketmaker import simulation
+
+    return simulation.run(args)
 
 
 def replay_journal(args: argparse.Namespace) -> int:
@@ -48,6 +80,18 @@ def replay_journal(args: argparse.Namespace) -> int:
         out=sys.stdout,
         err=sys.stderr,
     )
+
+
+def play_venue(args: argparse.Namespace) -> int:
+    from marketmaker.errors import ConfigError
+
+    try:
+        from marketmaker.loopback.server import run_venue
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"venue needs {error.name}: install it with pip install 'marketmaker[live]'"
+        ) from error
+    return run_venue(args)
 
 
 def main(arguments: list[str] | None = None) -> int:

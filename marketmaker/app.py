@@ -12,14 +12,15 @@ share (executor, journal, risk monitor) ends the process when it fails.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import resource
+import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -27,19 +28,15 @@ from marketmaker import __version__
 from marketmaker.adapters.protocol import Adapter
 from marketmaker.config import check_symbol
 from marketmaker.core import readings
-from marketmaker.core.lattice import describe_lattice
 from marketmaker.core.position_manager import PositionManager
 from marketmaker.core.repair import OVERLAP_NS
 from marketmaker.core.safety import account_problems
-from marketmaker.errors import ConfigError, VenueError
-from marketmaker.model.account import AccountState, Position
-from marketmaker.model.action import RaiseAlert
+from marketmaker.errors import ConfigError, RateLimited, VenueError
+from marketmaker.model.account import AccountState
+from marketmaker.model.action import CancelOrder, RaiseAlert
 from marketmaker.model.client_order_id import first_sequence
 from marketmaker.model.event import Gate, GateOpened, GateShut, StopRequested, TimerFired
-from marketmaker.model.instrument import Instrument
-from marketmaker.model.order import OrderRef, OrderReport
 from marketmaker.model.settings import Settings, SymbolSettings
-from marketmaker.model.status import GridMemory
 from marketmaker.runtime import log_events
 from marketmaker.runtime.clock import Clock
 from marketmaker.runtime.engine import Engine
@@ -57,37 +54,37 @@ from marketmaker.runtime.risk_monitor import RiskMonitor
 from marketmaker.runtime.send_line import Channel
 from marketmaker.runtime.state_store import StateStore
 from marketmaker.summary import Reading, RunReport, SymbolReading
+from marketmaker.symbol import (
+    Symbol,
+    describe,
+    is_accounted_for,
+    is_fed_or_paused,
+    is_settled,
+    lacks_trades,
+    loose_ends,
+    own_orders,
+    refuse_other_levels,
+)
+
+if TYPE_CHECKING:
+    from marketmaker.bookkeeper import Bookkeeper
 
 SAVE_INTERVAL_S = 1.0
 SETTLED_POLL_S = 0.01
 QUIET_POLL_S = 0.01
-CANCEL_SHARE = 0.6
-"""Of the shutdown timeout: for cancelling through the core; the rest is for asking the venue and closing."""
-CLOSE_RESERVE_S = 1.0
+ASK_AGAIN_S = 0.2
+CORE_SHARE, VENUE_SHARE, READ_SHARE = 0.55, 0.85, 0.95
+"""Of the shutdown timeout, from its beginning: until when the core cancels, the venue is asked, the account is read."""
+CLOSE_TIMEOUT_S = 1.0
 T = TypeVar("T")
-
-
-@dataclass(kw_only=True, eq=False)
-class Symbol:
-    """Everything that belongs to one symbol. `failed` says why it was given up, "" while it is not."""
-
-    settings: SymbolSettings
-    instrument: Instrument
-    manager: PositionManager
-    channel: Channel
-    engine: Engine
-    monitor: PriceMonitor
-    reconciler: Reconciler
-    order_feed: OrderFeed
-    start: Position
-    failed: str = ""
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
 
 class Application:
     """One process: one account at one venue, one or more symbols.
 
-    `on_started` is called once everything runs. `stop(reason)` may be called from a signal handler.
+    `on_started` is called once everything runs. `stop(reason)` may be called from a signal handler. `store` and
+    `journal_write` are given where the disk is not the real one. `ledger_account` tells accounts of one venue apart in
+    the ledger, which is written in a thread of its own where time is real (`ledger_in_thread`).
     """
 
     def __init__(
@@ -101,6 +98,10 @@ class Application:
         began_s: float,
         symbols: tuple[SymbolSettings, ...] | None = None,
         seed: int = 0,
+        store: StateStore | None = None,
+        journal_write: Callable[[int, bytes | bytearray], int] = os.write,
+        ledger_account: str = "",
+        ledger_in_thread: bool = False,
     ) -> None:
         self.settings = settings
         self.adapter = adapter
@@ -119,13 +120,21 @@ class Application:
         self._shared: list[asyncio.Task[None]] = []
         self._watched: dict[asyncio.Task[None], None] = {}
         self._refused: ConfigError | None = None
+        self._reading: Reading | None = None
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(
             service="app", venue=adapter.name
         )
-        self.store = StateStore(settings.state_dir, bot_tag=settings.bot_tag)
+        self.store = store or StateStore(settings.state_dir, bot_tag=settings.bot_tag)
         self.journal = Journal(
-            settings.journal, on_failure=self._disk_failed, on_recovered=self._disk_recovered
+            settings.journal,
+            on_failure=self._disk_failed,
+            on_recovered=self._disk_recovered,
+            write=journal_write,
         )
+        self._disk_troubles: dict[str, str] = {}
+        self._ledger_account = ledger_account
+        self._ledger_in_thread = ledger_in_thread
+        self.bookkeeper: Bookkeeper | None = None
         self.executor = Executor(
             adapter,
             settings.execution,
@@ -145,29 +154,58 @@ class Application:
     async def run(self) -> RunReport:
         """Until `stop` or a failure. Raises ConfigError when the configuration or the account cannot trade."""
         try:
-            await self._start()
-            self._log.info(
-                log_events.APP_STARTED, symbols=[s.instrument.name for s in self.symbols]
-            )
-            await self._stop.wait()
+            started = await self._start_or_stop()
+            if started:
+                self._log.info(
+                    log_events.APP_STARTED, symbols=[s.instrument.name for s in self.symbols]
+                )
+                await self._stop.wait()
             self.notifier.stopping()
             self._log.info(log_events.APP_STOPPING, reason=self.stop_reason)
-            report = await self._shut_down()
+            if started:
+                await self._shut_down()
         finally:
             await self._close()
         if self._refused is not None:
             raise self._refused
-        return report
+        return self._report()
+
+    async def _start_or_stop(self) -> bool:
+        """Whether everything runs. A stop that comes earlier gives the start its share of the time to end well."""
+        starting = asyncio.create_task(self._start(), name="start")
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        try:
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                await asyncio.wait(
+                    {starting}, timeout=self.settings.shutdown_timeout_s * CORE_SHARE
+                )
+            if starting.done():
+                await starting
+                return True
+            self._not_confirmed(
+                "stopped before the venue had answered: orders of an earlier run were not looked for"
+            )
+            return False
+        finally:
+            starting.cancel()
+            stopping.cancel()
+            await asyncio.gather(starting, stopping, return_exceptions=True)
 
     async def _start(self) -> None:
         self.store.acquire()
         await self.adapter.connect()
+        self.bookkeeper = self._hire_bookkeeper()
         for index, chosen in enumerate(self._chosen):
             self.symbols.append(await self._build_symbol(index, chosen))
         self.journal.open(self._journal_header())
         self._share(self.executor.run(), "executor")
         self._share(self.journal.run(), "journal")
         self._share(self._save_memories(), "state")
+        if self.bookkeeper is not None:
+            assert self._start_equity is not None
+            for name, work in self.bookkeeper.services(self._start_equity):
+                self._share(work, name)
         risk = RiskMonitor(
             self.settings.risk,
             self.adapter,
@@ -214,8 +252,15 @@ class Application:
         )
         queue = EventQueue()
         channel = Channel(name=chosen.name, instrument=instrument, queue=queue)
-        since_ns = clock.now_ns() if memory is None else memory.booked_ns - OVERLAP_NS
-        reconciler = Reconciler(channel, adapter, clock, settings.reconcile_interval_s, since_ns)
+        since_ns = (clock.now_ns() if memory is None else memory.booked_ns) - OVERLAP_NS
+        reconciler = Reconciler(
+            channel,
+            adapter,
+            clock,
+            settings.reconcile_interval_s,
+            since_ns,
+            doubts_empty=True,
+        )
         return Symbol(
             settings=chosen,
             instrument=instrument,
@@ -233,6 +278,7 @@ class Application:
                 ask_snapshot=reconciler.request,
                 on_order_sent=self._note_first_order,
                 on_give_up=lambda reason: self._give_up(chosen.name, reason),
+                on_decided=None if self.bookkeeper is None else self.bookkeeper.hears(instrument),
             ),
             monitor=PriceMonitor(
                 settings.price_monitor,
@@ -242,6 +288,27 @@ class Application:
                 confirming=adapter.capabilities.confirming_price,
             ),
             order_feed=OrderFeed(channel, clock, reconciler.request),
+        )
+
+    def _hire_bookkeeper(self) -> Bookkeeper | None:
+        """None without a ledger: its database library is then not even loaded."""
+        if not self.settings.ledger:
+            return None
+        from marketmaker.bookkeeper import Bookkeeper
+
+        return Bookkeeper(
+            settings=self.settings,
+            adapter=self.adapter,
+            clock=self.clock,
+            account=self._ledger_account,
+            in_thread=self._ledger_in_thread,
+            symbols=self.symbols,
+            alert=self._alert,
+            on_trouble=lambda reason: self._disk_failed(reason, "ledger"),
+            on_recovered=lambda: self._disk_recovered("ledger"),
+            serve=lambda symbol, work: self._serve(
+                symbol, work, "ledger catch-up", may_return=True
+            ),
         )
 
     def _journal_header(self) -> JournalHeader:
@@ -340,20 +407,38 @@ class Application:
         symbol.tasks.append(asyncio.create_task(guarded(), name=f"{symbol.settings.name} {name}"))
 
     def _fail_symbol(self, symbol: Symbol, reason: str) -> None:
-        if symbol.failed or self._stop.is_set():
+        if symbol.failed:
             return
         symbol.failed = reason
         self.exit_code = 1
         self._log.critical(log_events.SYMBOL_FAILED, instrument=symbol.settings.name, reason=reason)
+        if self._stop.is_set():
+            return
         if all(each.failed for each in self.symbols):
             self.stop(f"{symbol.settings.name}: {reason}")
             return
         for task in symbol.tasks:
             if task is not asyncio.current_task():
                 task.cancel()
-        task = asyncio.create_task(self._cancel_at_venue(symbol, self._deadline(CANCEL_SHARE)))
+        task = asyncio.create_task(self._clear_failed(symbol))
         self._watched[task] = None
         task.add_done_callback(lambda done: self._watched.pop(done, None))
+
+    async def _clear_failed(self, symbol: Symbol) -> None:
+        """Take back what was not sent and cancel what is open, until nothing sent before can still arrive."""
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + self.settings.execution.request_timeout_s
+        problem = ""
+        while loop.time() < end_s or problem:
+            orders = [slot.order for slot in symbol.manager.live.values() if slot.order is not None]
+            self.executor.submit(
+                symbol.channel,
+                [CancelOrder(order=order.reference, reason=symbol.failed) for order in orders],
+            )
+            problem = await self._cancel_at_venue(symbol, self._deadline(CORE_SHARE))
+            if problem:
+                self._log.error(log_events.STOP_UNCONFIRMED, what=problem)
+            await asyncio.sleep(1.0)
 
     def _give_up(self, name: str, reason: str) -> None:
         """The core cannot trade this symbol until the operator acts; others may go on."""
@@ -373,15 +458,20 @@ class Application:
         if self.first_order_s is None:
             self.first_order_s = time.perf_counter() - self._began_s
 
-    def _disk_failed(self, reason: str) -> None:
+    def _disk_failed(self, reason: str, source: str = "journal") -> None:
         self._log.error(log_events.DISK_FAILED, reason=reason)
+        self._disk_troubles[source] = reason
         for symbol in self.symbols:
             symbol.channel.queue.put(
                 GateShut(gate=Gate.DISK, reason=reason, ts_ns=self.clock.now_ns())
             )
 
-    def _disk_recovered(self) -> None:
-        self._log.info(log_events.DISK_RECOVERED)
+    def _disk_recovered(self, source: str = "journal") -> None:
+        """The gate opens when nobody has trouble any more."""
+        self._log.info(log_events.DISK_RECOVERED, source=source)
+        self._disk_troubles.pop(source, None)
+        if self._disk_troubles:
+            return
         for symbol in self.symbols:
             symbol.channel.queue.put(GateOpened(gate=Gate.DISK, ts_ns=self.clock.now_ns()))
 
@@ -391,9 +481,9 @@ class Application:
             await asyncio.sleep(SAVE_INTERVAL_S)
             problem = self._save_changed()
             if problem and not failed:
-                self._disk_failed(problem)
+                self._disk_failed(problem, "state")
             elif failed and not problem:
-                self._disk_recovered()
+                self._disk_recovered("state")
             failed = bool(problem)
 
     def _save_changed(self) -> str:
@@ -436,12 +526,13 @@ class Application:
     # --- the end ---
 
     def _deadline(self, share: float) -> float:
-        """Loop time by which `share` of the shutdown timeout, counted from now, is over."""
-        budget_s = max(self.settings.shutdown_timeout_s - CLOSE_RESERVE_S, 0.5)
-        return asyncio.get_running_loop().time() + budget_s * share
+        """Loop time at which `share` of the shutdown timeout, counted from now, is over."""
+        return asyncio.get_running_loop().time() + self.settings.shutdown_timeout_s * share
 
-    async def _shut_down(self) -> RunReport:
-        core_deadline, deadline = self._deadline(CANCEL_SHARE), self._deadline(1.0)
+    async def _shut_down(self) -> None:
+        core_deadline, venue_deadline, read_deadline = map(
+            self._deadline, (CORE_SHARE, VENUE_SHARE, READ_SHARE)
+        )
         trading = [symbol for symbol in self.symbols if not symbol.failed]
         for symbol in trading:
             symbol.channel.queue.put(
@@ -450,21 +541,44 @@ class Application:
         await by(core_deadline, self._heard_stop(trading))
         self.executor.stop_opening()
         await by(core_deadline, self._core_is_done(trading))
-        for symbol in self.symbols:
-            await self._cancel_at_venue(symbol, deadline)
-        self.unconfirmed += [
-            f"{symbol.settings.name}: {symbol.manager.open_orders} order(s) without a known end"
-            for symbol in trading
-            if symbol.manager.open_orders
-        ]
-        left_s = max(deadline - asyncio.get_running_loop().time(), 0.0)
-        self.unconfirmed += await self.executor.drain(min(left_s, 0.05))
-        for line in self.unconfirmed:
-            self._log.error(log_events.STOP_UNCONFIRMED, what=line)
-        if self.unconfirmed:
-            self.exit_code = 1
-        reading = await by(self._deadline(0.1), self._read_account())
-        return self._report(reading)
+        failed = tuple(f"{symbol.settings.name} " for symbol in self.symbols if symbol.failed)
+        sent = await self.executor.drain(self._left_s(core_deadline) if failed else 0.0)
+        for line in sent:
+            if line.startswith(failed):
+                self._not_confirmed(line)
+        problems = await asyncio.gather(
+            *(self._cancel_at_venue(symbol, venue_deadline) for symbol in self.symbols)
+        )
+        for symbol in trading:
+            if symbol.manager.open_orders:
+                symbol.reconciler.request("orders without a known end")
+        await by(venue_deadline, self._core_is_done(trading))
+        for line in (*problems, *map(loose_ends, trading)):
+            if line:
+                self._not_confirmed(line)
+        try:
+            await by(read_deadline, self._read_account())
+        except VenueError as error:
+            self._log.warning(log_events.ACCOUNT_FAILED, error=str(error))
+        if self.bookkeeper is not None:
+            await by(read_deadline, self.bookkeeper.look_at_equity())
+        if self._reading is None:
+            self._not_confirmed("the account could not be read at the end")
+        else:
+            for symbol, row in zip(self.symbols, self._reading.symbols, strict=True):
+                if not is_accounted_for(symbol, row):
+                    self._not_confirmed(
+                        f"{row.name}: the venue's position is {row.end.qty_lots:+d} lots, the slots hold "
+                        f"{row.totals.inventory_lots:+d}"
+                    )
+
+    def _left_s(self, deadline: float) -> float:
+        return max(deadline - asyncio.get_running_loop().time(), 0.0)
+
+    def _not_confirmed(self, what: str) -> None:
+        self._log.error(log_events.STOP_UNCONFIRMED, what=what)
+        self.unconfirmed.append(what)
+        self.exit_code = 1
 
     async def _heard_stop(self, symbols: list[Symbol]) -> None:
         for symbol in symbols:
@@ -474,64 +588,83 @@ class Application:
         for symbol in symbols:
             await symbol.engine.without_orders.wait()
 
-    async def _cancel_at_venue(self, symbol: Symbol, deadline: float) -> None:
-        """Ask the venue until it lists no open order of ours, cancelling what it does list."""
-        loop, name, left = asyncio.get_running_loop(), symbol.settings.name, "not asked"
+    async def _cancel_at_venue(self, symbol: Symbol, deadline: float) -> str:
+        """Ask the venue until it lists no open order of ours, cancelling what it does list.
+
+        Returns "" or what could not be confirmed.
+        """
+        loop, name, left = asyncio.get_running_loop(), symbol.settings.name, "no answer"
+        size = self.adapter.capabilities.cancel_batch
         while loop.time() < deadline:
             try:
                 async with asyncio.timeout_at(deadline):
                     ours = own_orders(await self.adapter.fetch_open_orders(symbol.instrument))
                     if not ours:
-                        return
+                        return ""
                     left = f"{len(ours)} order(s) still open"
-                    size = self.adapter.capabilities.cancel_batch
                     for start in range(0, len(ours), size):
-                        await self.adapter.cancel(symbol.instrument, ours[start : start + size])
+                        await asyncio.sleep(self.executor.paused_s)
+                        outcomes = await self.adapter.cancel(
+                            symbol.instrument, ours[start : start + size]
+                        )
+                        for outcome in outcomes:
+                            if isinstance(outcome, RateLimited):
+                                raise outcome
             except TimeoutError:
                 break
             except VenueError as error:
                 left = str(error)
-                await asyncio.sleep(0.2)
-        self.unconfirmed.append(f"{name}: open orders could not be confirmed as none: {left}")
+                if isinstance(error, RateLimited):
+                    self.executor.hear_limit(error)
+                await asyncio.sleep(min(ASK_AGAIN_S, self._left_s(deadline)))
+        return f"{name}: open orders could not be confirmed as none: {left}"
 
-    async def _read_account(self) -> Reading:
-        """Equity and positions of one moment: read again until the equity did not move in between."""
+    async def _read_account(self) -> None:
+        """Equity and positions of one moment: read again until nothing moved in between. The last reading is kept."""
+        adapter, instruments = self.adapter, [symbol.instrument for symbol in self.symbols]
         while True:
-            first = self.symbols[0].instrument
-            before = await self.adapter.fetch_account(first)
-            open_orders, rows = 0, []
-            for symbol in self.symbols:
-                listed = await self.adapter.fetch_open_orders(symbol.instrument)
-                open_orders += len(own_orders(listed))
-                rows.append(
-                    SymbolReading(
-                        name=symbol.settings.name,
-                        instrument=symbol.instrument,
-                        totals=readings.totals(symbol.manager),
-                        start=symbol.start,
-                        end=await self.adapter.fetch_position(symbol.instrument),
-                        ticks=symbol.monitor.ticks,
-                    )
+            complete = not any(map(lacks_trades, self.symbols))
+            # Asked all at once, the account before and after, so that as little as possible can happen in between.
+            before = asyncio.ensure_future(adapter.fetch_account(instruments[0]))
+            ends = [asyncio.ensure_future(adapter.fetch_position(each)) for each in instruments]
+            listed = [
+                asyncio.ensure_future(adapter.fetch_open_orders(each)) for each in instruments
+            ]
+            after = asyncio.ensure_future(adapter.fetch_account(instruments[0]))
+            await asyncio.gather(before, *ends, *listed, after)
+            rows = [
+                SymbolReading(
+                    name=symbol.settings.name,
+                    instrument=symbol.instrument,
+                    totals=readings.totals(symbol.manager),
+                    start=symbol.start,
+                    end=end.result(),
+                    ticks=symbol.monitor.ticks,
                 )
-            after = await self.adapter.fetch_account(first)
-            agree = all(row.end.qty_lots == row.totals.inventory_lots for row in rows)
-            if before.equity == after.equity and agree:
-                break
+                for symbol, end in zip(self.symbols, ends, strict=True)
+            ]
+            self._reading = Reading(
+                equity=after.result().equity,
+                open_orders=sum(len(own_orders(each.result())) for each in listed),
+                symbols=tuple(rows),
+            )
+            agree = all(map(is_accounted_for, self.symbols, rows))
+            if before.result().equity == after.result().equity and agree and complete:
+                return
             await asyncio.sleep(QUIET_POLL_S)
             for symbol in self.symbols:
                 symbol.reconciler.request("last readings differ")
-        return Reading(equity=after.equity, open_orders=open_orders, symbols=tuple(rows))
 
-    def _report(self, reading: Reading | None) -> RunReport:
+    def _report(self) -> RunReport:
         start = self._start_equity.equity if self._start_equity is not None else Decimal(0)
         return RunReport(
-            reading=reading,
+            reading=self._reading,
             equity_start=start,
             exit_reason=self.stop_reason,
             exit_code=self.exit_code,
             unconfirmed=tuple(self.unconfirmed),
             first_order_s=self.first_order_s,
-            peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            peak_rss_mb=peak_rss_mb(),
         )
 
     async def _close(self) -> None:
@@ -545,11 +678,16 @@ class Application:
         await self.executor.close()
         problem = self._save_changed()
         if problem:
-            self._log.error(log_events.DISK_FAILED, reason=problem)
-            self.exit_code = 1
+            self._not_confirmed(f"the state of the last moments was not kept: {problem}")
+        if self.bookkeeper is not None:
+            problem = await self.bookkeeper.close(CLOSE_TIMEOUT_S)
+            if problem:
+                self._not_confirmed(problem)
         self.journal.close()
+        if self.journal.failed is not None:
+            self._not_confirmed(f"the journal is not whole: {self.journal.failed}")
         self.store.release()
-        await self.adapter.close()
+        await by(asyncio.get_running_loop().time() + CLOSE_TIMEOUT_S, self.adapter.close())
 
 
 async def by(deadline: float, work: Awaitable[T]) -> T | None:
@@ -560,51 +698,11 @@ async def by(deadline: float, work: Awaitable[T]) -> T | None:
     return None
 
 
-def refuse_other_levels(
-    symbol: SymbolSettings, instrument: Instrument, memory: GridMemory, path: str
-) -> None:
-    """Raises ConfigError when held slots would stand for other prices than those their inventory was bought for."""
-    if not memory.holdings:
-        return
-    now, was = describe_lattice(symbol.grid), memory.lattice
-    anchor = symbol.grid.anchor
-    if anchor is not None and instrument.floor_ticks(anchor) != memory.anchor_ticks:
-        now, was = (
-            f"anchor {anchor:f}",
-            f"anchor {instrument.price(memory.anchor_ticks):f}",
-        )
-    if was and now != was:
-        raise ConfigError(
-            f"{symbol.name}: the grid was '{was}' and is '{now}' now, while {len(memory.holdings)} slots hold "
-            f"inventory; restore it, or close the position and move {path} away"
-        )
-
-
-def own_orders(listed: Iterable[OrderReport]) -> list[OrderRef]:
-    return [
-        OrderRef(client_order_id=report.client_order_id, venue_order_id=report.venue_order_id)
-        for report in listed
-        if report.client_order_id is not None
-    ]
-
-
-def is_settled(symbol: Symbol) -> bool:
-    """Whether the symbol quotes, or says why it does not."""
-    manager = symbol.manager
-    waiting = manager.standstill()
-    return bool(symbol.failed) or (
-        not waiting and (manager.open_orders > 0 or bool(readings.not_quoting(manager)))
-    )
-
-
-def is_fed_or_paused(symbol: Symbol) -> bool:
-    """Whether the last decision rests on fresh data, or entries are shut on purpose."""
-    return not symbol.monitor.why_shut or bool(readings.not_quoting(symbol.manager))
-
-
-def describe(symbol: Symbol) -> str:
-    if symbol.failed:
-        return f"{symbol.settings.name} failed: {symbol.failed}"
-    why = readings.not_quoting(symbol.manager)
-    state = f"not quoting: {why[0]}" if why else f"{symbol.manager.open_orders} orders open"
-    return f"{symbol.settings.name} {state}"
+def peak_rss_mb() -> float:
+    """In MiB. Where Linux tells it, this program's own: `getrusage` counts that of the process that started it."""
+    with suppress(OSError), open("/proc/self/status", encoding="ascii") as status:
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)

@@ -15,18 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from marketmaker import logs
-from marketmaker.app import Application, Symbol
+from marketmaker.app import Application
 from marketmaker.backtest.data import RecordedOrSynthetic, open_feed
 from marketmaker.cli.status_line import StatusLine, StatusRow
 from marketmaker.config import Configuration, load_configuration, paper_instruments
 from marketmaker.core import readings
 from marketmaker.errors import ConfigError
+from marketmaker.ledger.url import secrets_in
 from marketmaker.model.settings import Settings, SymbolSettings
 from marketmaker.runtime.clock import Clock, RealClock
 from marketmaker.runtime.notify import Notifier
 from marketmaker.sim.loop import LoopClock, VirtualTimeLoop
 from marketmaker.sim.venue import PaperExchange
 from marketmaker.summary import RunReport, summary, table, write_summary
+from marketmaker.symbol import Symbol
 
 SYNTHETIC_EPOCH_NS = 1_767_225_600_000_000_000
 """2026-01-01T00:00:00Z: where a synthetic market begins when its time is virtual, so that runs can be repeated."""
@@ -34,22 +36,24 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises ConfigError, after the summary was written."""
+    """Raises what went wrong, after the summary was written; ConfigError for what the operator has to mend."""
     check_writable(args.summary)
     try:
         return run_paper(args)
-    except ConfigError as error:
+    except Exception as error:
         if args.summary:
+            refused = isinstance(error, ConfigError)
             empty = RunReport(
                 reading=None,
                 equity_start=Decimal(0),
-                exit_reason=f"refused: {error}",
-                exit_code=2,
+                exit_reason=f"{'refused' if refused else 'failed'}: {error}",
+                exit_code=2 if refused else 1,
                 unconfirmed=(),
                 first_order_s=None,
                 peak_rss_mb=0.0,
             )
-            write_summary(args.summary, summary(empty))
+            with suppress(OSError):
+                write_summary(args.summary, summary(empty))
         raise
 
 
@@ -68,6 +72,7 @@ def run_paper(args: argparse.Namespace) -> int:
             settings.credentials.api_key,
             settings.credentials.api_secret,
             settings.credentials.passphrase,
+            *secrets_in(settings.ledger),
         )
     )
     if args.journal is not None:
@@ -138,6 +143,8 @@ async def trade(
         notifier=Notifier(os.environ),
         explain=configuration.explain,
         began_s=args.began_s,
+        ledger_account=paper_account(),
+        ledger_in_thread=args.speed == 1.0,
     )
     with signals_stop(app):
         helpers = [asyncio.create_task(stop_at_end_of_feed(app, exchange))]
@@ -152,6 +159,11 @@ async def trade(
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
+
+
+def paper_account() -> str:
+    """Every run begins with fresh play money, and trade ids that begin anew."""
+    return f"{RealClock().now_ns() // 1_000_000}-{os.getpid()}"
 
 
 def symbols_with_data(settings: Settings, feed: RecordedOrSynthetic) -> tuple[SymbolSettings, ...]:
@@ -189,7 +201,8 @@ def signals_stop(app: Application) -> Iterator[None]:
 
 async def stop_at_end_of_feed(app: Application, exchange: PaperExchange) -> None:
     await exchange.finished.wait()
-    app.stop("end of feed")
+    if exchange.failure is None:  # otherwise the price stream fails, and says why
+        app.stop("end of feed")
 
 
 async def stop_after(app: Application, seconds: float) -> None:

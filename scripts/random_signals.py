@@ -28,7 +28,8 @@ from tests.support.daemon import (  # noqa: E402
     write_config,
 )
 
-BUCKETS_S = (0.1, 0.2, 0.4, 0.8, 1.6, 100.0)
+STEP_S = 0.2
+NAME_WIDTH = 24
 
 
 def run_one(folder: Path, blow: Strike) -> Ended:
@@ -37,12 +38,8 @@ def run_one(folder: Path, blow: Strike) -> Ended:
 
 
 def bucket(blow: Strike) -> str:
-    low = 0.0
-    for high in BUCKETS_S:
-        if blow.after_s < high:
-            return f"{low:.1f} to {high:.1f} s" if high < BUCKETS_S[-1] else f"from {low:.1f} s"
-        low = high
-    raise AssertionError(blow)
+    since = "first orders" if blow.trading else "start"
+    return f"{since} + {int(blow.after_s / STEP_S) * STEP_S:.1f} s"
 
 
 def main() -> int:
@@ -59,10 +56,7 @@ def main() -> int:
         for place, ended in enumerate(pool.map(run_one, folders, blows)):
             blow = blows[place]
             problems = problems_of_strike(ended, blow)
-            bad += [
-                f"run {place} ({blow.number.name} after {blow.after_s:.3f} s): {what}"
-                for what in problems
-            ]
+            bad += [f"run {place} ({blow}): {what}" for what in problems]
             row = rows.setdefault(bucket(blow), Counter())
             row["runs"] += 1
             row[blow.number.name] += 1
@@ -81,13 +75,22 @@ def main() -> int:
 
 
 def print_table(rows: dict[str, Counter[str]]) -> None:
-    columns = ("runs", "SIGTERM", "SIGINT", "exit 0", "orders", "fills", "left open", "with problems")
-    print(f"{'signal after':16}" + "".join(f"{column:>14}" for column in columns))
+    columns = (
+        "runs",
+        "SIGTERM",
+        "SIGINT",
+        "exit 0",
+        "orders",
+        "fills",
+        "left open",
+        "with problems",
+    )
+    print(f"{'signal':{NAME_WIDTH}}" + "".join(f"{column:>14}" for column in columns))
     total: Counter[str] = Counter()
     for name in sorted(rows):
         total.update(rows[name])
-        print(f"{name:16}" + "".join(f"{rows[name][column]:>14}" for column in columns))
-    print(f"{'all':16}" + "".join(f"{total[column]:>14}" for column in columns))
+        print(f"{name:{NAME_WIDTH}}" + "".join(f"{rows[name][column]:>14}" for column in columns))
+    print(f"{'all':{NAME_WIDTH}}" + "".join(f"{total[column]:>14}" for column in columns))
 
 
 if __name__ == "__main__":

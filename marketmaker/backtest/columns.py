@@ -8,7 +8,7 @@ column's name ends with (`_ms`, `_us`, `_ns`, `_s`), else in the one that makes 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
@@ -67,15 +67,33 @@ class Table:
         return _csv_rows(self.path, self.places, self.header)
 
 
-def read_table(path: Path, parquet: bool) -> Table:
-    """Raises ConfigError naming the columns needed and found."""
+def read_table(path: Path, parquet: bool, renamed: Mapping[str, str] | None = None) -> Table:
+    """Raises ConfigError naming the columns needed and found. `renamed`: our name of a column to the file's."""
     found, header = (_parquet_columns(path), True) if parquet else _csv_columns(path)
+    return table_of(path, found, parquet=parquet, header=header, renamed=renamed)
+
+
+def table_of(
+    path: Path,
+    found: tuple[str, ...],
+    *,
+    parquet: bool = False,
+    header: bool = True,
+    renamed: Mapping[str, str] | None = None,
+) -> Table:
+    """Which of the columns `found` to read. Raises ConfigError naming the columns needed and found."""
+    renamed = renamed or {}
     folded = [name.strip().lower() for name in found]
-    candles = {"open", "high", "low", "close"} <= set(folded)
+    candles = {"open", "high", "low", "close"} <= {*folded, *renamed}
     wanted = CANDLE_COLUMNS if candles else TRADE_COLUMNS
+    if strange := [name for name in renamed if name not in wanted]:
+        raise bad_file(path, f"--columns names {strange[0]}; it takes {', '.join(wanted)}")
     chosen = {
         name: next((alias for alias in aliases if alias in folded), "")
         for name, aliases in wanted.items()
+    }
+    chosen |= {
+        name: given.lower() if given.lower() in folded else "" for name, given in renamed.items()
     }
     missing = [name for name, alias in chosen.items() if not alias]
     if missing:
@@ -160,18 +178,19 @@ def _parquet_rows(path: Path, names: tuple[str, ...], batch_rows: int) -> Iterat
 
 
 class Clock:
-    """A table's time column in ns. `first`: its first row; ConfigError when there is none or its time is unusable."""
+    """A table's time column in ns. `first`: its first row; ConfigError when there is none or its time is unusable.
+    `unit_ns`: what one of its units is."""
 
     def __init__(self, table: Table, first: Row | None) -> None:
         if first is None:
             raise bad_file(table.path, "holds no rows; record or download it again")
-        self._unit_ns = 1
+        self.unit_ns = 1
         try:
             value = self.time_ns(first[0])
-            self._unit_ns = _unit_ns(table.names[0], value)
+            self.unit_ns = _unit_ns(table.names[0], value)
         except ValueError as error:
             raise bad_row(table.path, 1, str(error)) from None
-        self.first_ns = value * self._unit_ns
+        self.first_ns = value * self.unit_ns
 
     def time_ns(self, value: Number) -> int:
         """Raises ValueError for anything but a whole number > 0."""
@@ -183,7 +202,7 @@ class Clock:
             raise ValueError(f"time {value!r} is not a whole number; give Unix milliseconds")
         if time <= 0:
             raise ValueError(f"time is {time}, must be after 1970")
-        return time * self._unit_ns
+        return time * self.unit_ns
 
 
 def _unit_ns(name: str, first: int) -> int:

@@ -72,7 +72,7 @@ def read_lines(path: Path) -> Iterator[str]:
     try:
         with ExitStack() as stack:
             text = io.TextIOWrapper(
-                _open_bytes(path, stack), encoding="utf-8-sig", errors="replace", newline=""
+                open_bytes(path, stack), encoding="utf-8-sig", errors="replace", newline=""
             )
             stack.enter_context(text)
             for line in iter(partial(text.readline, LONGEST_LINE), ""):
@@ -84,7 +84,8 @@ def read_lines(path: Path) -> Iterator[str]:
         ) from error
 
 
-def _open_bytes(path: Path, stack: ExitStack) -> IO[bytes]:
+def open_bytes(path: Path, stack: ExitStack) -> IO[bytes]:
+    """The content of a plain, gzip or zip file; raises one of READ_ERRORS for a damaged one."""
     magic = read_head(path, 4)
     if magic.startswith(b"\x1f\x8b"):
         return cast(IO[bytes], stack.enter_context(gzip.open(path)))

@@ -86,7 +86,7 @@ class CandleTable:
         self._clock = Clock(table, next(iter(head), None))
         self.symbols: tuple[str, ...] = (symbol,)
         self.rows_read = 0
-        self._bar_ns = self._bar_length(head)
+        self.bar_ns = self._bar_length(head)
         self.start_ns = self._clock.first_ns
 
     def _bar_length(self, head: Sequence[Row]) -> int:
@@ -98,7 +98,7 @@ class CandleTable:
 
     def describe(self) -> str:
         return (
-            f"{self._table.path.name}: candles of {self._symbol}, {self._bar_ns // 1_000_000_000} s; "
+            f"{self._table.path.name}: candles of {self._symbol}, {self.bar_ns // 1_000_000_000} s; "
             f"{self.rows_read} rows"
         )
 
@@ -120,7 +120,7 @@ class CandleTable:
                 )
             if not low <= min(open_, close) <= max(open_, close) <= high:
                 raise bad_row(path, row, "open and close must lie between low and high")
-            next_open_ns = opened_ns + self._bar_ns
+            next_open_ns = opened_ns + self.bar_ns
             self.rows_read = row
             if qty == 0:
                 continue
@@ -129,7 +129,7 @@ class CandleTable:
                 if price != last:
                     aggressor = Side.BUY if price > last else Side.SELL
                 last = price
-                ts_ns = opened_ns + quarter * self._bar_ns // 4
+                ts_ns = opened_ns + quarter * self.bar_ns // 4
                 yield (
                     symbol,
                     Trade(
@@ -145,14 +145,18 @@ class CandleTable:
 def open_table(path: Path, parquet: bool, symbols: tuple[str, ...]) -> TradeTable | CandleTable:
     """The feed of the table's one symbol: its `symbol` column's, else by `symbol_by_name`."""
     table = read_table(path, parquet)
-    if table.has_symbol:
-        first = next(table.rows(1), None)
-        symbol = str(first[-1]) if first else symbols[0]
-        if symbol not in symbols:
-            raise bad_file(path, f"holds {symbol}, not {', '.join(symbols)}; configure {symbol}")
-    else:
-        symbol = symbol_by_name(path, symbols)
+    first = next(table.rows(1), None) if table.has_symbol else None
+    symbol = symbol_of(path, None if first is None else str(first[-1]), symbols)
     return CandleTable(table, symbol) if table.candles else TradeTable(table, symbol)
+
+
+def symbol_of(path: Path, written: str | None, symbols: tuple[str, ...]) -> str:
+    """Whose data a file holds: `written` in its first row, else told by its name. Raises ConfigError."""
+    if written is None:
+        return symbol_by_name(path, symbols)
+    if written not in symbols:
+        raise bad_file(path, f"holds {written}, not {', '.join(symbols)}; configure {written}")
+    return written
 
 
 def symbol_by_name(path: Path, symbols: tuple[str, ...]) -> str:

@@ -5,6 +5,8 @@ Durations are seconds unless the key says otherwise (`_ms`, `price_send_interval
 
 from __future__ import annotations
 
+import re
+
 from marketmaker.config.fields import (
     Refused,
     boolean,
@@ -23,7 +25,7 @@ from marketmaker.config.fields import (
 )
 from marketmaker.config.secrets import raw_secret
 from marketmaker.config.sections import Listed, Nested, Schema, Value
-from marketmaker.config.yaml_source import Node, shown
+from marketmaker.config.yaml_source import Node, Scalar, shown
 from marketmaker.model.client_order_id import valid_tag
 from marketmaker.model.settings import (
     GridSide,
@@ -55,6 +57,25 @@ def feed(node: Node) -> str:
     if kind == "synthetic" and colon and not (seed.isascii() and seed.isdigit() and len(seed) < 19):
         raise Refused(f"{shown(node)} has no whole number as its seed; write {expects}")
     return name
+
+
+LEDGER = re.compile(r"sqlite:///[^?#]+|postgres(?:ql)?(?:\+psycopg)?://[^/]*/[^/].*")
+
+
+def ledger_url(node: Node) -> str:
+    """A database's address, "" (in quotes) for none. It may hold a password: no message quotes it."""
+    expects = "sqlite:///PATH or postgresql://USER@HOST/DATABASE"
+    if not isinstance(node, Scalar):
+        raise Refused(f"is not a single value; write {expects}")
+    if not node.plain and not node.text:
+        return ""
+    if "${" in node.text:
+        raise Refused(
+            f"${{...}} works only under credentials; write {expects}, the password in PGPASSFILE"
+        )
+    if not node.text.isprintable() or not LEDGER.fullmatch(node.text):
+        raise Refused(f"is not the address of a ledger; write {expects}")
+    return node.text
 
 
 DELAY = duration(at_least="0.01", at_most="3600")
@@ -224,6 +245,7 @@ ROOT: Schema = {
     ),
     "journal": Value(attribute="journal", read=path, nullable=True, null=""),
     "state_dir": Value(attribute="state_dir", read=path, nullable=True, null=""),
+    "ledger": Value(attribute="ledger", read=ledger_url, nullable=True, null=""),
     "log_level": Value(
         attribute="log_level", read=choice("debug", "info", "warning", "error", "critical")
     ),

@@ -35,6 +35,7 @@ from marketmaker.core.slot import (
     Heard,
     LiveOrder,
     Slot,
+    SlotState,
 )
 from marketmaker.model.action import (
     Action,
@@ -464,7 +465,9 @@ class PositionManager:
     def settle_marked(self) -> None:
         """Cancels first, then exits, then entries, each nearest to the price first."""
         while self.marked or self.room_made:
-            order = sorted(self.marked, key=self.settling_order)
+            order = list(self.marked)
+            if len(order) > 1:
+                order.sort(key=self.settling_order)
             self.marked.clear()
             for index in order:
                 self.settle(index)
@@ -638,8 +641,10 @@ class PositionManager:
 
     def reduces(self, sign: int) -> bool:
         """Whether an exit of this ladder can only shrink the net position: no inventory of the other sign is held."""
-        other = self.ladders.get(-sign)
-        return other is None or not other.inventory
+        if -sign not in self.ladders:
+            return True
+        held = (self.slots[index] for index in self.holding)
+        return not any(slot.sign == -sign and slot.held_lots > 0 for slot in held)
 
     def take_sequence(self) -> int:
         """The next number that no open or lately ended order has."""
@@ -738,7 +743,11 @@ class PositionManager:
 
     def note_trade(self, record: RecordFill) -> None:
         self.booked_ns = max(self.booked_ns, record.ts_venue_ns)
-        self.recent_trades[record.trade_id] = None
+        self.note_covered(record.trade_id)
+
+    def note_covered(self, trade_id: str) -> None:
+        """A restart need not book this trade again."""
+        self.recent_trades[trade_id] = None
         if len(self.recent_trades) > REMEMBERED_TRADES:
             self.recent_trades.pop(next(iter(self.recent_trades)))
 
@@ -787,7 +796,16 @@ class PositionManager:
     # --- gates, timers, requests ---
 
     def on_stream_lost(self, event: OrderStreamLost) -> None:
+        """What was handed out and has not left yet is taken back; what rests stays."""
         self.stream_up = False
+        for slot in self.live.values():
+            order = slot.order
+            if (
+                order is not None
+                and slot.state is SlotState.PENDING
+                and not (order.unanswered_ns or order.cancel_asked_ns)
+            ):
+                self.cancel(slot, order, "order stream is down")
 
     def on_stream_restored(self, event: OrderStreamRestored) -> None:
         self.stream_up = True

@@ -97,6 +97,9 @@ class Repair:
             self.grid.book(self.grid.slot_at(index, sign), order, 0, report)
         elif self.happened_while_we_were_away(fill):
             self.recover_fill(name, report)
+        elif self.grid.restored is None:
+            # Whoever starts without memory takes its inventory from the position, and this trade is in that already.
+            self.grid.note_covered(fill.trade_id)
 
     def happened_while_we_were_away(self, fill: Fill) -> bool:
         """Whether the memory we started from does not hold this trade of ours yet."""

@@ -55,11 +55,15 @@ def first_sequence(now_ms: int, form: ClientOrderIdForm) -> int:
     return (now_ms - EPOCH_MS) % form.sequences
 
 
+PAIRS = [first + second for first in DIGITS for second in DIGITS]
+
+
 def base36(number: int, width: int) -> str:
+    """`width` digits, an even number of them, zeros in front."""
     text = ""
-    for _ in range(width):
-        number, digit = divmod(number, 36)
-        text = DIGITS[digit] + text
+    for _ in range(width // 2):
+        number, pair = divmod(number, 1296)
+        text = PAIRS[pair] + text
     return text
 
 

@@ -179,7 +179,10 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The whole configuration. `mode` is paper or live. `journal` and `state_dir` are paths, "" for none."""
+    """The whole configuration. `mode` is paper or live. `journal` and `state_dir` are paths, "" for none.
+
+    `ledger` is a database's address, "" for none; it may hold a password, so it never shows.
+    """
 
     mode: str
     exchange: str
@@ -196,4 +199,5 @@ class Settings:
     shutdown_timeout_s: float = 20.0
     journal: str = ""
     state_dir: str = ""
+    ledger: str = field(default="", repr=False)
     log_level: str = "info"

@@ -7,12 +7,13 @@ the core's one alarm clock: when the core asks to be woken at a time, a TimerFir
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from marketmaker.core.position_manager import PositionManager
 from marketmaker.model.action import (
+    Action,
     CancelOrder,
     GiveUp,
     PlaceOrder,
@@ -23,7 +24,7 @@ from marketmaker.model.action import (
     Severity,
     TakeSnapshot,
 )
-from marketmaker.model.event import Event, StopRequested, TimerFired
+from marketmaker.model.event import Event, SnapshotTaken, StopRequested, TimerFired
 from marketmaker.runtime import log_events
 from marketmaker.runtime.clock import Clock
 from marketmaker.runtime.executor import Executor, OrderAction
@@ -31,14 +32,15 @@ from marketmaker.runtime.journal import Journal
 from marketmaker.runtime.send_line import Channel
 
 NS_PER_S = 1_000_000_000
+OnDecided = Callable[[Event, Sequence[Action]], None]
 
 
 class Engine:
     """`symbol_index` names the symbol in the journal. `changed` is set when there is something new to remember.
 
     `on_order_sent` is called once, when the first placement was handed over; `on_give_up(reason)` when the core says
-    that this symbol cannot be traded. `stopping` is set once the core has heard StopRequested, `without_orders` while
-    nothing of ours is or may be open.
+    that this symbol cannot be traded; `on_decided` with every event and what was decided on it. `stopping` is set once
+    the core has heard StopRequested, `without_orders` while nothing of ours is or may be open.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Engine:
         ask_snapshot: Callable[[str], None],
         on_order_sent: Callable[[], None],
         on_give_up: Callable[[str], None],
+        on_decided: OnDecided | None = None,
     ) -> None:
         self.channel = channel
         self.manager = manager
@@ -67,6 +70,7 @@ class Engine:
         self._ask_snapshot = ask_snapshot
         self._on_order_sent: Callable[[], None] | None = on_order_sent
         self._on_give_up = on_give_up
+        self._on_decided = on_decided
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_ns: int | None = None
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(
@@ -86,6 +90,10 @@ class Engine:
         self._journal.heard(self._index, event)
         actions = self.manager.decide(event)
         self._journal.decided(self._index, actions)
+        if self._on_decided is not None:
+            self._on_decided(event, actions)
+        if isinstance(event, SnapshotTaken):
+            self.changed = True
         self.channel.queue.quiet_band = self.manager.quiet_band
         self.last_decided_ns = self._clock.now_ns()
         orders: list[OrderAction] = []

@@ -16,9 +16,11 @@ What an outcome allows (`retry` reads the error tree):
 
 Cancels do no harm twice, so everything short of a refusal is retried. A rate limit pauses the whole account.
 
-A cancel for an order that has not been sent takes it back; one for a placement in flight is dropped and counted
-(`cancels_dropped`), because only its answer tells whether there is anything to cancel; the core hears that answer and
-decides anew. Queries cost no token; four per symbol run at a time, so a slow symbol holds up nobody else.
+A cancel for an order that has not been sent takes it back. One for a placement in flight is dropped and counted
+(`cancels_dropped`), because only the answer tells whether there is anything to cancel, unless the order stream was
+quicker and the venue's id is known: the core hears that answer and decides anew, and an answer that would allow
+another attempt takes the order back instead. Queries cost no token; four per symbol run at a time, so a slow symbol
+holds up nobody else.
 """
 
 from __future__ import annotations
@@ -131,6 +133,15 @@ class Executor:
         """Orders held back by the budget."""
         return len(self._cancels) + len(self._reducing) + len(self._opening)
 
+    @property
+    def paused_s(self) -> float:
+        """How long the account is still to be left alone; whoever asks the venue by another way asks here first."""
+        return self._bucket.paused_ns(self._clock.now_ns()) / NS
+
+    def hear_limit(self, error: RateLimited) -> None:
+        """A rate limit that was told to somebody else."""
+        self._pause_if_limited(error)
+
     async def run(self) -> None:
         """Waits for ever; raises what went wrong in a task of the executor, as soon as it does."""
         await self._broken.wait()
@@ -206,8 +217,10 @@ class Executor:
         earlier = self._cancelling.get(job.key)
         if placing is not None and placing.stage is not Stage.IN_FLIGHT:
             self._withdraw(placing, reason)
-        elif placing is not None or earlier is not None:
+        elif earlier is not None or (placing is not None and not order.venue_order_id):
             self.cancels_dropped += 1
+            if placing is not None:
+                placing.unwanted = reason
         else:
             self._cancelling[job.key] = job
             self._cancels.append(job)
@@ -336,7 +349,9 @@ class Executor:
                 self._place_unanswered(job, what_happened(outcome))
 
     def _retry_place(self, job: Job[NewOrder], error: VenueError) -> None:
-        if self._stopped or job.attempts >= self._settings.max_retries:
+        if job.unwanted:
+            self._withdraw(job, job.unwanted)
+        elif self._stopped or job.attempts >= self._settings.max_retries:
             self._refuse_place(job, error)
         else:
             delay_s = self._rest(job, error, lambda: self._line_of(job).put_back(job))

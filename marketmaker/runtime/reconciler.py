@@ -27,6 +27,7 @@ from marketmaker.runtime.clock import Clock
 from marketmaker.runtime.send_line import Channel
 
 MIN_GAP_S = 0.5
+SECOND_LOOK_S = 0.2
 BACKOFF_MAX_S = 30.0
 OVERLAP_NS = 60 * 1_000_000_000
 
@@ -34,8 +35,8 @@ OVERLAP_NS = 60 * 1_000_000_000
 class Reconciler:
     """`interval_s` between readings; `first_fill_since_ns` (venue clock) is where our books begin.
 
-    `timeout_s` bounds one reading. Counters: `taken`, `failed` in a row; `last_taken_ns` is our clock at the last
-    answer, 0 for none.
+    `timeout_s` bounds one reading. `doubts_empty`: an earlier process may have left orders. Counters: `taken`,
+    `failed` in a row; `last_taken_ns` is our clock at the last answer, 0 for none.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Reconciler:
         first_fill_since_ns: int,
         *,
         timeout_s: float = 30.0,
+        doubts_empty: bool = False,
     ) -> None:
         self._channel = channel
         self._adapter = adapter
@@ -54,6 +56,7 @@ class Reconciler:
         self._interval_s = interval_s
         self._since_ns = first_fill_since_ns
         self._timeout_s = timeout_s
+        self._doubts_empty = doubts_empty
         self._asked = asyncio.Event()
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(
             service="reconciler", instrument=channel.name
@@ -81,7 +84,7 @@ class Reconciler:
         self._asked.clear()
         try:
             async with asyncio.timeout(self._timeout_s):
-                snapshot = await self._read()
+                snapshot = await self._read_first() if self._doubts_empty else await self._read()
         except (VenueError, TimeoutError) as error:
             self.failed += 1
             wait_s = min(2.0 ** min(self.failed - 1, 10), BACKOFF_MAX_S)
@@ -103,6 +106,15 @@ class Reconciler:
         )
         self._channel.queue.put(SnapshotTaken(snapshot=snapshot, ts_ns=snapshot.ts_answered_ns))
         return MIN_GAP_S
+
+    async def _read_first(self) -> VenueSnapshot:
+        """Whoever ran before us may have left orders: that there are none is believed when it is said twice."""
+        snapshot = await self._read()
+        if not any(report.client_order_id for report in snapshot.open_orders):
+            await asyncio.sleep(SECOND_LOOK_S)
+            snapshot = await self._read()
+        self._doubts_empty = False
+        return snapshot
 
     async def _read(self) -> VenueSnapshot:
         instrument = self._channel.instrument

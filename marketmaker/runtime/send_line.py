@@ -37,12 +37,14 @@ Key = tuple[str, ClientOrderId]
 
 @dataclass(slots=True, eq=False)
 class Job(Generic[O_co]):
-    """One order to place or to cancel. `attempts` made so far; `timer` runs while RESTING."""
+    """One order to place or to cancel. `attempts` made so far; `timer` runs while RESTING. `unwanted`: why it is not to
+    be tried again should this attempt come back undone, "" while it is wanted."""
 
     channel: Channel
     order: O_co
     stage: Stage = Stage.WAITING
     attempts: int = 0
+    unwanted: str = ""
     timer: asyncio.TimerHandle | None = None
 
     @property

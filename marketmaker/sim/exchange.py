@@ -262,7 +262,8 @@ class Exchange:
         """The order's last report: it leaves the open ones and joins the ended."""
         order.open = False
         del market.open_orders[order.wire_id]
-        market.ended[order.wire_id] = replace(report, fill=None)
+        kept = report if report.fill is None else replace(report, fill=None)
+        market.ended[order.wire_id] = kept
         if len(market.ended) > ENDED_KEPT:
             del market.ended[next(iter(market.ended))]
         self._emit(market.name, report, now_ns)

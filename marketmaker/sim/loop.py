@@ -81,6 +81,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._elapsed_ns = max(self._elapsed_ns, elapsed_ns)
         return True
 
+    def stall(self, seconds: float) -> None:
+        """Let time pass with nobody running, as for a process that was stopped; only where time jumps."""
+        self._elapsed_ns += round(seconds * NS_PER_S)
+
     async def sleep_until(self, ts_ns: int) -> None:
         """Lets everything else that is ready run first, even when `ts_ns` has passed."""
         woken = self.create_future()

@@ -168,6 +168,15 @@ class Matcher:
             return ()
         return self._quoted()
 
+    @property
+    def model(self) -> FillModel:
+        return self._model
+
+    def reach(self) -> tuple[int, int]:
+        """Prices of our best buy and our best sell: a market that stays strictly between them touches no order.
+        Beyond every price where we have none."""
+        return self._buys.best, -self._sells.best
+
     def takes(self, side: Side, price_ticks: int) -> bool:
         """Whether an order at this price would meet the market at once."""
         if not self.quoted:

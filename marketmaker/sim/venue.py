@@ -395,6 +395,12 @@ class PaperExchange:
     def restore_order_stream(self) -> None:
         self._private.restore()
 
+    @property
+    def failure(self) -> BaseException | None:
+        """What the feed raised; None while it runs, and when it ended in order."""
+        driver = self._driver
+        return driver.exception() if driver and driver.done() and not driver.cancelled() else None
+
     def open_order_count(self, name: str) -> int:
         return len(self._exchange.market(name).open_orders)
 

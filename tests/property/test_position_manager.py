@@ -24,7 +24,6 @@ from marketmaker.model.event import (
     OrderStreamLost,
     OrderStreamRestored,
     PlaceUnanswered,
-    PriceChanged,
     Refusal,
     TimerFired,
 )

@@ -44,7 +44,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 @dataclass
 class Ended:
-    """`summary` is None when none was written."""
+    """`summary` is None when none, or half of one, was written."""
 
     code: int
     out: str
@@ -104,6 +104,20 @@ class Daemon:
         while self.process.poll() is None and not minds_signals(self.process.pid):
             time.sleep(POLL_S)
 
+    def wait_until_it_trades(self) -> None:
+        """The journal is written every 0.2 s."""
+        assert self.process is not None
+        while self.process.poll() is None and not (
+            self.journal.exists() and '"PlaceOrder"' in self.journal.read_text()
+        ):
+            time.sleep(POLL_S)
+
+    def wait_for_error_output(self, text: str) -> None:
+        assert self.process is not None
+        while text not in self._file("err").read_text():
+            assert self.process.poll() is None, f"ended without {text!r}"
+            time.sleep(POLL_S)
+
     def send(self, number: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(number)
@@ -118,10 +132,18 @@ class Daemon:
             code=code,
             out=self._file("out").read_text(),
             err=self._file("err").read_text(),
-            summary=json.loads(self.summary.read_text()) if self.summary.exists() else None,
+            summary=self._read_summary(),
             journal=self.journal,
             seconds=time.monotonic() - self.began_s,
         )
+
+    def _read_summary(self) -> dict[str, Any] | None:
+        try:
+            content = json.loads(self.summary.read_text())
+        except (OSError, ValueError):
+            return None
+        assert isinstance(content, dict)
+        return content
 
     def kill(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -215,7 +237,11 @@ def problems_of_stop(ended: Ended) -> list[str]:
             found.append(f"{names[index]} placed after the stop, line {entry.line_number}")
         if not isinstance(event, OrderReported) or event.report.client_order_id is None:
             continue
-        name, status, ts_ns = event.report.client_order_id, event.report.status, event.report.ts_venue_ns
+        name, status, ts_ns = (
+            event.report.client_order_id,
+            event.report.status,
+            event.report.ts_venue_ns,
+        )
         accepted.setdefault(index, {}).setdefault(name, ts_ns)
         if status is not OrderStatus.OPEN:
             over.setdefault(index, {})[name] = ts_ns
@@ -249,21 +275,27 @@ def cancels_of(entries: list[JournalEntry]) -> int:
 
 @dataclass(frozen=True)
 class Strike:
-    """`after_s` counts from when the process minds signals, None from when its interpreter was started."""
+    """`after_s` counts from when the process minds signals, or from when it had sent its first orders."""
 
     number: signal.Signals
     after_s: float
     seed: int
+    trading: bool = False
+
+    def __str__(self) -> str:
+        since = "the first orders" if self.trading else "the start"
+        return f"{self.number.name} {self.after_s:.3f} s after {since}"
 
 
-def strikes(count: int, seed: int, *, longest_s: float = 3.0) -> list[Strike]:
-    """Half of them while it starts and sends its first orders, half at any time."""
+def strikes(count: int, seed: int) -> list[Strike]:
+    """Half of them while it starts and sends its first orders, half while it trades."""
     rng = random.Random(seed)
     drawn = []
     for place in range(count):
         number = rng.choice((signal.SIGTERM, signal.SIGINT))
-        after_s = rng.uniform(0.0, 0.6) if place % 2 else rng.uniform(0.0, longest_s)
-        drawn.append(Strike(number=number, after_s=after_s, seed=rng.randrange(1_000_000)))
+        trading = place % 2 == 0
+        after_s = rng.uniform(0.0, 2.5 if trading else 0.8)
+        drawn.append(Strike(number, after_s, rng.randrange(1_000_000), trading))
     return drawn
 
 
@@ -272,6 +304,8 @@ def strike(folder: Path, config: Path, blow: Strike) -> Ended:
     daemon.start()
     try:
         daemon.wait_until_it_minds_signals()
+        if blow.trading:
+            daemon.wait_until_it_trades()
         time.sleep(blow.after_s)
         daemon.send(blow.number)
         return daemon.finish()

@@ -134,4 +134,4 @@ def test_the_first_sequence_counts_milliseconds_and_wraps_in_the_short_forms() -
 def test_base36_writes_the_low_digits_in_a_fixed_width() -> None:
     assert base36(0, 4) == "0000"
     assert base36(36**4 - 1, 4) == "zzzz"
-    assert base36(37, 3) == "011"
+    assert base36(37, 6) == "000011"

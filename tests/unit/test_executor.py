@@ -454,12 +454,25 @@ async def test_a_cancel_for_an_order_that_waits_for_a_retry_takes_it_back(bench:
 async def test_a_cancel_for_a_placement_in_flight_is_dropped_and_counted(bench: Bench) -> None:
     order = make_order(1)
     bench.place(order)
-    bench.cancel(order)
+    bench.submit(CancelOrder(order=make_ref(order, ""), reason="test"))
     assert bench.adapter.cancels == []
     assert bench.executor.cancels_dropped == 1
     await bench.settle()
     bench.cancel(order)
     assert len(bench.adapter.cancels) == 1
+    await bench.settle()
+
+
+@virtual(latency_s=1.0)
+async def test_a_cancel_is_sent_when_the_stream_told_of_the_order_before_the_answer_did(
+    bench: Bench,
+) -> None:
+    order = make_order(1)
+    bench.place(order)
+    bench.submit(CancelOrder(order=make_ref(order, "v7"), reason="test"))
+    [(_, [ref])] = bench.adapter.cancels
+    assert ref.venue_order_id == "v7"
+    assert bench.executor.cancels_dropped == 0
     await bench.settle()
 
 

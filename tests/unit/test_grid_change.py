@@ -6,11 +6,11 @@ from decimal import Decimal
 
 import pytest
 
-from marketmaker.app import refuse_other_levels
 from marketmaker.core import readings
 from marketmaker.errors import ConfigError
 from marketmaker.model.settings import GridSettings, SymbolSettings
 from marketmaker.model.status import GridMemory
+from marketmaker.symbol import refuse_other_levels
 from tests.support.toy_venue import ETH, ToyVenue, grid_settings, make_manager
 
 

@@ -44,6 +44,7 @@ ROOMS = {
     "runtime": Room(ours=names("model core errors adapters.protocol"), outside=names("structlog")),
     "sim": Room(ours=names("model core errors adapters.protocol"), outside=names("pyarrow")),
     "backtest": Room(ours=names("model core sim ledger errors"), outside=ANYTHING),
+    "loopback": Room(ours=names("model errors sim backtest.data"), outside=names("aiohttp")),
     "ledger": Room(ours=names("model errors"), outside=ANYTHING),
     "config": Room(
         ours=names("model errors venues sim.instruments core.lattice core.sizing"),
@@ -56,8 +57,12 @@ ROOMS = {
         ours=names("model errors ledger config venues runtime.journal runtime.wire_format")
     ),
     "summary": Room(ours=names("model")),
+    "symbol": Room(ours=ANYTHING),
+    "bookkeeper": Room(ours=ANYTHING, outside=names("structlog")),
     "app": Room(ours=ANYTHING, outside=ANYTHING),
     "launch": Room(ours=ANYTHING, outside=ANYTHING),
+    "simulation": Room(ours=ANYTHING, outside=ANYTHING),
+    "backtesting": Room(ours=ANYTHING),
     "__main__": Room(ours=ANYTHING),
 }
 

@@ -1,0 +1,164 @@
+"""Rules that the simulation found broken, each on its smallest stage."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+from decimal import Decimal
+
+from marketmaker.core import readings
+from marketmaker.errors import NotSent, RateLimited
+from marketmaker.model.action import CancelOrder, PlaceOrder
+from marketmaker.model.event import (
+    OrderStreamLost,
+    PlaceRefused,
+    PriceChanged,
+    Refusal,
+    SnapshotTaken,
+)
+from marketmaker.model.instrument import Lots, Ticks
+from marketmaker.model.order import ClientOrderId, NewOrder, Side
+from marketmaker.model.settings import ExecutionSettings, GridSide
+from marketmaker.runtime.event_queue import EventQueue
+from marketmaker.runtime.executor import Channel, Executor
+from marketmaker.runtime.rate_limit import TokenBucket
+from marketmaker.runtime.reconciler import Reconciler
+from marketmaker.sim.loop import LoopClock
+from tests.support.fakes import (
+    FakeAdapter,
+    drain_queue,
+    make_instrument,
+    make_order,
+    make_ref,
+    make_report,
+    run_virtual,
+)
+from tests.support.toy_venue import ToyVenue, grid_settings, make_manager
+
+
+def make_executor(clock: LoopClock, adapter: FakeAdapter) -> tuple[Executor, Channel]:
+    bucket = TokenBucket(1000.0, 1000, 0.0)
+    executor = Executor(adapter, ExecutionSettings(), clock, bucket, random.Random(1))
+    return executor, Channel(name="ETHUSDT", instrument=make_instrument(), queue=EventQueue())
+
+
+def test_a_placement_cancelled_while_in_flight_is_not_tried_again() -> None:
+    """Seed 1059: entries were locked for want of margin, and one of them was sent all the same."""
+
+    async def main(clock: LoopClock) -> None:
+        adapter = FakeAdapter(latency_s=0.1)
+        order = make_order(1)
+        adapter.outcomes[order.client_order_id] = [NotSent("no connection")]
+        executor, channel = make_executor(clock, adapter)
+        executor.submit(channel, [PlaceOrder(order=order, reason="test")])
+        await asyncio.sleep(0.05)
+        executor.submit(channel, [CancelOrder(order=make_ref(order, ""), reason="margin")])
+        await asyncio.sleep(5)
+        assert adapter.placed_sequences == [1]
+        (refused,) = drain_queue(channel.queue)
+        assert isinstance(refused, PlaceRefused) and refused.refusal is Refusal.WITHDRAWN
+
+    run_virtual(main)
+
+
+def test_a_limit_told_to_somebody_else_stills_the_whole_account() -> None:
+    """Seed 4449: the stop went on cancelling while the venue had asked for a pause."""
+
+    async def main(clock: LoopClock) -> None:
+        adapter = FakeAdapter()
+        executor, channel = make_executor(clock, adapter)
+        executor.hear_limit(RateLimited("slow down", retry_after_s=2.0))
+        assert executor.paused_s == 2.0
+        executor.submit(channel, [CancelOrder(order=make_ref(make_order(1)), reason="test")])
+        await asyncio.sleep(1.9)
+        assert adapter.cancels == []
+        await asyncio.sleep(0.2)
+        assert len(adapter.cancels) == 1 and executor.paused_s == 0
+
+    run_virtual(main)
+
+
+def test_orders_on_their_way_out_are_taken_back_when_the_order_stream_is_lost() -> None:
+    """Seed 1023: an order that waited for its second attempt left while the stream was down."""
+    venue = ToyVenue(make_manager())
+    venue.start(250_000)
+    resting = [venue.unsent.popleft() for _ in range(2)]
+    for order in resting:
+        venue.accept(order)
+    waiting = {order.client_order_id for order in venue.unsent}
+    actions = venue.tell(OrderStreamLost(reason="reset", ts_ns=venue.now_ns))
+    cancelled = {a.order.client_order_id for a in actions if isinstance(a, CancelOrder)}
+    assert waiting and cancelled == waiting
+
+
+def test_an_empty_first_list_of_orders_is_asked_for_again() -> None:
+    """Seed 2239: one empty answer after a restart doubled the orders that were still open."""
+
+    async def main(clock: LoopClock) -> None:
+        report = make_report(ClientOrderId(0, Side.BUY, 1))
+        adapter = FakeAdapter(script={"fetch_open_orders": [(), (report,)]})
+        channel = Channel(name="ETHUSDT", instrument=make_instrument(), queue=EventQueue())
+        reconciler = Reconciler(channel, adapter, clock, 60.0, 0, doubts_empty=True)
+        reconciler.request("start")
+        service = asyncio.ensure_future(reconciler.run())
+        await asyncio.sleep(5)
+        service.cancel()
+        with suppress(asyncio.CancelledError):
+            await service
+        (taken,) = drain_queue(channel.queue)
+        assert isinstance(taken, SnapshotTaken)
+        assert taken.snapshot.open_orders == (report,)
+
+    run_virtual(main)
+
+
+def test_trades_taken_over_without_memory_are_not_booked_by_the_next_process() -> None:
+    """Seed 1103: the position had been adopted; after one more restart its trades were booked on top of it."""
+    first = ToyVenue(make_manager(first_sequence=1))
+    first.start(250_000)
+    first.accept_all()
+    bought = first.open(Side.BUY)[-1]
+    first.trade(bought, bought.order.qty_lots)
+
+    second = make_manager(first_sequence=1_000)
+    first.manager = second
+    first.start(250_000)
+    first.pass_time(3)
+    first.snapshot()
+    first.pass_time(3)
+    first.snapshot()
+    assert second.books.inventory_lots == first.position
+    memory = readings.memory(second)
+
+    third = make_manager(first_sequence=2_000, memory=memory)
+    first.manager = third
+    first.pass_time(1)
+    first.start(250_000)
+    assert third.books.inventory_lots == first.position
+
+
+def test_an_exit_of_a_neutral_grid_is_not_reduce_only_while_the_other_side_holds_dust() -> None:
+    """Seed 2176: refused every two seconds, for the net position was smaller than the slot."""
+    settings = grid_settings(side=GridSide.NEUTRAL, anchor=Decimal(2500))
+    venue = ToyVenue(make_manager(settings))
+    venue.start(250_000)
+    venue.accept_all()
+    buy, sell = venue.open(Side.BUY)[-1], venue.open(Side.SELL)[0]
+    venue.fill(sell, 1)
+    assert venue.manager.books.inventory_lots == -1
+    venue.fill(buy)
+    exits: list[NewOrder] = [o for o in venue.unsent if o.side is Side.SELL]
+    assert exits and not exits[0].reduce_only
+
+
+def test_price_events_do_not_lift_a_lost_stream() -> None:
+    venue = ToyVenue(make_manager())
+    venue.start(250_000)
+    venue.accept_all()
+    venue.tell(OrderStreamLost(reason="reset", ts_ns=venue.now_ns))
+    actions = venue.tell(
+        PriceChanged(price_ticks=Ticks(249_500), ts_venue_ns=0, ts_ns=venue.now_ns + 1)
+    )
+    assert not any(isinstance(action, PlaceOrder) for action in actions)
+    assert venue.manager.books.inventory_lots == Lots(0)
