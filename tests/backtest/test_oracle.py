@@ -155,7 +155,7 @@ def fil_grid() -> GridSettings:
     return job_grid(price_interval=Decimal("0.010"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fill", "buys", "sells", "pnl"),
     [
