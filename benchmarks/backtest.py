@@ -1,6 +1,6 @@
 """How fast the backtest is on recorded trades, beside a bare loop over the same rows in the same run.
 
-The job of `tests/unit/test_backtest_oracle.py`: a long grid on the XRP trades, 50 USDT a level. Reading the file and
+The job of `tests/backtest/test_oracle.py`: a long grid on the XRP trades, 50 USDT a level. Reading the file and
 building the index are timed apart. Each case prints input rows per second, wall time, the processor time in it, events
 played, fills and the peak memory of the process so far; the ratio is its processor time as a multiple of the bare
 loop's: a compiled one where numba is installed, else one pass of numpy over the prices.
