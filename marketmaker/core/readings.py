@@ -26,11 +26,14 @@ def remember(grid: PositionManager, memory: GridMemory) -> None:
         grid.limits.waiting = False
     grid.closing = bool(memory.ended and memory.holdings)
     for held in memory.holdings:
-        sign = 1 if held.qty_lots > 0 else -1
-        if sign not in grid.ladders:
+        home = grid.ladder_of(held.slot)
+        if home is None:
             continue
-        slot = grid.slot_at(held.slot, sign)
-        grid.books.adopt(slot, abs(held.qty_lots), abs(held.cost))
+        owed = home.sign * held.qty_lots < 0
+        if owed and len(grid.ladders) == 1 and memory.lattice != describe_lattice(grid.settings):
+            continue
+        slot = grid.slot_at(held.slot, home.sign)
+        grid.books.adopt(slot, home.sign * held.qty_lots, home.sign * held.cost)
         grid.held_changed(slot)
 
 

@@ -108,9 +108,11 @@ class Reconciler:
         return MIN_GAP_S
 
     async def _read_first(self) -> VenueSnapshot:
-        """Whoever ran before us may have left orders: that there are none is believed when it is said twice."""
+        """Whoever ran before us may have left orders or a position: that there is none is believed when it is said
+        twice."""
         snapshot = await self._read()
-        if not any(report.client_order_id for report in snapshot.open_orders):
+        orders = any(report.client_order_id for report in snapshot.open_orders)
+        if not orders or not snapshot.position.qty_lots:
             await asyncio.sleep(SECOND_LOOK_S)
             snapshot = await self._read()
         self._doubts_empty = False

@@ -941,3 +941,24 @@ def test_an_order_part_filled_while_we_were_away_is_taken_back_with_what_is_left
     again.calm()
     assert readings.totals(again.manager).inventory_lots == again.position == 40
     assert again.manager.slots[-2].held_lots == 20
+
+
+def test_a_debt_keeps_its_side_over_a_restart_of_a_neutral_grid() -> None:
+    """Seed 246: lots owed by a long slot came back as a short position, to be bought above the price."""
+    chosen = grid_settings(side=GridSide.NEUTRAL, anchor=Decimal(2500))
+    memory = GridMemory(
+        anchor_ticks=Ticks(ANCHOR),
+        next_sequence=1,
+        holdings=(Holding(slot=-1, qty_lots=Lots(-5), cost=Quanta(-5 * ANCHOR)),),
+        ended="",
+    )
+    venue = ToyVenue(make_manager(chosen, memory=memory), start_position=-5)
+    actions = venue.start(ANCHOR - 2_000)
+    venue.calm()
+    assert not [
+        order
+        for order in placed(actions)
+        if order.price_ticks >= ANCHOR - 2_000 and order.side is Side.BUY
+    ]
+    assert venue.manager.slots[-1].sign == 1
+    assert readings.totals(venue.manager).inventory_lots == -5
