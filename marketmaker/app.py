@@ -325,7 +325,7 @@ class Application:
                         first_sequence=symbol.manager.next_sequence,
                         request_lifetime_s=self.adapter.capabilities.request_lifetime_s,
                         order_lifetime_s=self.adapter.capabilities.order_lifetime_s,
-                        memory=self.store.load(symbol.instrument),
+                        memory=symbol.manager.restored,
                     ),
                 )
                 for symbol in self.symbols

@@ -19,6 +19,7 @@ from contextlib import suppress
 import structlog
 
 from marketmaker.adapters.protocol import Adapter
+from marketmaker.core.repair import OVERLAP_NS
 from marketmaker.errors import RateLimited, VenueError
 from marketmaker.model.account import VenueSnapshot
 from marketmaker.model.event import SnapshotTaken
@@ -29,7 +30,6 @@ from marketmaker.runtime.send_line import Channel
 MIN_GAP_S = 0.5
 SECOND_LOOK_S = 0.2
 BACKOFF_MAX_S = 30.0
-OVERLAP_NS = 60 * 1_000_000_000
 
 
 class Reconciler:
