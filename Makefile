@@ -52,7 +52,7 @@ lock: $(VENV)/.python ## resolve the dependencies again and rewrite the locks
 	@$(PIP) install --quiet uv==$(UV_VERSION)
 	@set -e; compile() { \
 		$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-			--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' "$$@"; }; \
+			--no-strip-extras --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' "$$@"; }; \
 	compile pyproject.toml --extra dev --output-file requirements-dev.lock; \
 	compile pyproject.toml --constraints requirements-dev.lock --output-file requirements.lock; \
 	echo hatchling | compile - --constraints requirements-dev.lock --output-file requirements-build.lock
