@@ -2,8 +2,8 @@
 
 Start    journal and state; adapter; instruments and the check of the account; price stream; first price and the check
          that needs it; order stream; snapshot; only then does the core place anything.
-Stop     the core hears StopRequested and cancels; what is in flight is awaited; nothing may be placed any more; the
-         venue is asked until it reports none of ours open; last readings; streams; journal.
+Stop     `shutdown`: our orders are cancelled and the venue is asked until it reports none of ours open; last readings;
+         streams; journal.
 
 One symbol's failure is its own: its services end, its orders are cancelled, the others go on. Only what all symbols
 share (executor, journal, risk monitor) ends the process when it fails.
@@ -17,10 +17,10 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from decimal import Decimal
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -31,11 +31,11 @@ from marketmaker.core import readings
 from marketmaker.core.position_manager import PositionManager
 from marketmaker.core.repair import OVERLAP_NS
 from marketmaker.core.safety import account_problems
-from marketmaker.errors import ConfigError, RateLimited, VenueError
+from marketmaker.errors import ConfigError
 from marketmaker.model.account import AccountState
 from marketmaker.model.action import CancelOrder, RaiseAlert
 from marketmaker.model.client_order_id import first_sequence
-from marketmaker.model.event import Gate, GateOpened, GateShut, StopRequested, TimerFired
+from marketmaker.model.event import Gate, GateOpened, GateShut, TimerFired
 from marketmaker.model.settings import Settings, SymbolSettings
 from marketmaker.runtime import log_events
 from marketmaker.runtime.clock import Clock
@@ -53,16 +53,13 @@ from marketmaker.runtime.reconciler import Reconciler
 from marketmaker.runtime.risk_monitor import RiskMonitor
 from marketmaker.runtime.send_line import Channel
 from marketmaker.runtime.state_store import StateStore
-from marketmaker.summary import Reading, RunReport, SymbolReading
+from marketmaker.shutdown import CORE_SHARE, Shutdown, by
+from marketmaker.summary import RunReport
 from marketmaker.symbol import (
     Symbol,
     describe,
-    is_accounted_for,
     is_fed_or_paused,
     is_settled,
-    lacks_trades,
-    loose_ends,
-    own_orders,
     refuse_other_levels,
 )
 
@@ -71,12 +68,7 @@ if TYPE_CHECKING:
 
 SAVE_INTERVAL_S = 1.0
 SETTLED_POLL_S = 0.01
-QUIET_POLL_S = 0.01
-ASK_AGAIN_S = 0.2
-CORE_SHARE, VENUE_SHARE, READ_SHARE = 0.55, 0.85, 0.95
-"""Of the shutdown timeout, from its beginning: until when the core cancels, the venue is asked, the account is read."""
 CLOSE_TIMEOUT_S = 1.0
-T = TypeVar("T")
 
 
 class Application:
@@ -110,7 +102,6 @@ class Application:
         self.symbols: list[Symbol] = []
         self.stop_reason = ""
         self.exit_code = 0
-        self.unconfirmed: list[str] = []
         self.first_order_s: float | None = None
         self._chosen = settings.symbols if symbols is None else symbols
         self._explain = explain
@@ -120,7 +111,6 @@ class Application:
         self._shared: list[asyncio.Task[None]] = []
         self._watched: dict[asyncio.Task[None], None] = {}
         self._refused: ConfigError | None = None
-        self._reading: Reading | None = None
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(
             service="app", venue=adapter.name
         )
@@ -141,6 +131,13 @@ class Application:
             clock,
             account_bucket(settings.execution, adapter.capabilities),
             random.Random(seed),
+        )
+        self._shutdown = Shutdown(
+            timeout_s=settings.shutdown_timeout_s,
+            adapter=adapter,
+            executor=self.executor,
+            clock=clock,
+            symbols=self.symbols,
         )
 
     # --- life ---
@@ -163,7 +160,10 @@ class Application:
             self.notifier.stopping()
             self._log.info(log_events.APP_STOPPING, reason=self.stop_reason)
             if started:
-                await self._shut_down()
+                await self._shutdown.run(
+                    self.stop_reason,
+                    None if self.bookkeeper is None else self.bookkeeper.look_at_equity,
+                )
         finally:
             await self._close()
         if self._refused is not None:
@@ -183,7 +183,7 @@ class Application:
             if starting.done():
                 await starting
                 return True
-            self._not_confirmed(
+            self._shutdown.not_confirmed(
                 "stopped before the venue had answered: orders of an earlier run were not looked for"
             )
             return False
@@ -435,7 +435,9 @@ class Application:
                 symbol.channel,
                 [CancelOrder(order=order.reference, reason=symbol.failed) for order in orders],
             )
-            problem = await self._cancel_at_venue(symbol, self._deadline(CORE_SHARE))
+            problem = await self._shutdown.cancel_at_venue(
+                symbol, self._shutdown.deadline(CORE_SHARE)
+            )
             if problem:
                 self._log.error(log_events.STOP_UNCONFIRMED, what=problem)
             await asyncio.sleep(1.0)
@@ -525,144 +527,14 @@ class Application:
 
     # --- the end ---
 
-    def _deadline(self, share: float) -> float:
-        """Loop time at which `share` of the shutdown timeout, counted from now, is over."""
-        return asyncio.get_running_loop().time() + self.settings.shutdown_timeout_s * share
-
-    async def _shut_down(self) -> None:
-        core_deadline, venue_deadline, read_deadline = map(
-            self._deadline, (CORE_SHARE, VENUE_SHARE, READ_SHARE)
-        )
-        trading = [symbol for symbol in self.symbols if not symbol.failed]
-        for symbol in trading:
-            symbol.channel.queue.put(
-                StopRequested(reason=self.stop_reason, ts_ns=self.clock.now_ns())
-            )
-        await by(core_deadline, self._heard_stop(trading))
-        self.executor.stop_opening()
-        await by(core_deadline, self._core_is_done(trading))
-        failed = tuple(f"{symbol.settings.name} " for symbol in self.symbols if symbol.failed)
-        sent = await self.executor.drain(self._left_s(core_deadline) if failed else 0.0)
-        for line in sent:
-            if line.startswith(failed):
-                self._not_confirmed(line)
-        problems = await asyncio.gather(
-            *(self._cancel_at_venue(symbol, venue_deadline) for symbol in self.symbols)
-        )
-        for symbol in trading:
-            if symbol.manager.open_orders:
-                symbol.reconciler.request("orders without a known end")
-        await by(venue_deadline, self._core_is_done(trading))
-        for line in (*problems, *map(loose_ends, trading)):
-            if line:
-                self._not_confirmed(line)
-        try:
-            await by(read_deadline, self._read_account())
-        except VenueError as error:
-            self._log.warning(log_events.ACCOUNT_FAILED, error=str(error))
-        if self.bookkeeper is not None:
-            await by(read_deadline, self.bookkeeper.look_at_equity())
-        if self._reading is None:
-            self._not_confirmed("the account could not be read at the end")
-        else:
-            for symbol, row in zip(self.symbols, self._reading.symbols, strict=True):
-                if not is_accounted_for(symbol, row):
-                    self._not_confirmed(
-                        f"{row.name}: the venue's position is {row.end.qty_lots:+d} lots, the slots hold "
-                        f"{row.totals.inventory_lots:+d}"
-                    )
-
-    def _left_s(self, deadline: float) -> float:
-        return max(deadline - asyncio.get_running_loop().time(), 0.0)
-
-    def _not_confirmed(self, what: str) -> None:
-        self._log.error(log_events.STOP_UNCONFIRMED, what=what)
-        self.unconfirmed.append(what)
-        self.exit_code = 1
-
-    async def _heard_stop(self, symbols: list[Symbol]) -> None:
-        for symbol in symbols:
-            await symbol.engine.stopping.wait()
-
-    async def _core_is_done(self, symbols: list[Symbol]) -> None:
-        for symbol in symbols:
-            await symbol.engine.without_orders.wait()
-
-    async def _cancel_at_venue(self, symbol: Symbol, deadline: float) -> str:
-        """Ask the venue until it lists no open order of ours, cancelling what it does list.
-
-        Returns "" or what could not be confirmed.
-        """
-        loop, name, left = asyncio.get_running_loop(), symbol.settings.name, "no answer"
-        size = self.adapter.capabilities.cancel_batch
-        while loop.time() < deadline:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    ours = own_orders(await self.adapter.fetch_open_orders(symbol.instrument))
-                    if not ours:
-                        return ""
-                    left = f"{len(ours)} order(s) still open"
-                    for start in range(0, len(ours), size):
-                        await asyncio.sleep(self.executor.paused_s)
-                        outcomes = await self.adapter.cancel(
-                            symbol.instrument, ours[start : start + size]
-                        )
-                        for outcome in outcomes:
-                            if isinstance(outcome, RateLimited):
-                                raise outcome
-            except TimeoutError:
-                break
-            except VenueError as error:
-                left = str(error)
-                if isinstance(error, RateLimited):
-                    self.executor.hear_limit(error)
-                await asyncio.sleep(min(ASK_AGAIN_S, self._left_s(deadline)))
-        return f"{name}: open orders could not be confirmed as none: {left}"
-
-    async def _read_account(self) -> None:
-        """Equity and positions of one moment: read again until nothing moved in between. The last reading is kept."""
-        adapter, instruments = self.adapter, [symbol.instrument for symbol in self.symbols]
-        while True:
-            complete = not any(map(lacks_trades, self.symbols))
-            # Asked all at once, the account before and after, so that as little as possible can happen in between.
-            before = asyncio.ensure_future(adapter.fetch_account(instruments[0]))
-            ends = [asyncio.ensure_future(adapter.fetch_position(each)) for each in instruments]
-            listed = [
-                asyncio.ensure_future(adapter.fetch_open_orders(each)) for each in instruments
-            ]
-            after = asyncio.ensure_future(adapter.fetch_account(instruments[0]))
-            await asyncio.gather(before, *ends, *listed, after)
-            rows = [
-                SymbolReading(
-                    name=symbol.settings.name,
-                    instrument=symbol.instrument,
-                    totals=readings.totals(symbol.manager),
-                    start=symbol.start,
-                    end=end.result(),
-                    ticks=symbol.monitor.ticks,
-                )
-                for symbol, end in zip(self.symbols, ends, strict=True)
-            ]
-            self._reading = Reading(
-                equity=after.result().equity,
-                open_orders=sum(len(own_orders(each.result())) for each in listed),
-                symbols=tuple(rows),
-            )
-            agree = all(map(is_accounted_for, self.symbols, rows))
-            if before.result().equity == after.result().equity and agree and complete:
-                return
-            await asyncio.sleep(QUIET_POLL_S)
-            for symbol in self.symbols:
-                symbol.reconciler.request("last readings differ")
-
     def _report(self) -> RunReport:
         start = self._start_equity.equity if self._start_equity is not None else Decimal(0)
         return RunReport(
-            reading=self._reading,
+            reading=self._shutdown.reading,
             equity_start=start,
             exit_reason=self.stop_reason,
-            exit_code=self.exit_code,
-            unconfirmed=tuple(self.unconfirmed),
+            exit_code=1 if self._shutdown.unconfirmed else self.exit_code,
+            unconfirmed=tuple(self._shutdown.unconfirmed),
             first_order_s=self.first_order_s,
             peak_rss_mb=peak_rss_mb(),
         )
@@ -678,24 +550,16 @@ class Application:
         await self.executor.close()
         problem = self._save_changed()
         if problem:
-            self._not_confirmed(f"the state of the last moments was not kept: {problem}")
+            self._shutdown.not_confirmed(f"the state of the last moments was not kept: {problem}")
         if self.bookkeeper is not None:
             problem = await self.bookkeeper.close(CLOSE_TIMEOUT_S)
             if problem:
-                self._not_confirmed(problem)
+                self._shutdown.not_confirmed(problem)
         self.journal.close()
         if self.journal.failed is not None:
-            self._not_confirmed(f"the journal is not whole: {self.journal.failed}")
+            self._shutdown.not_confirmed(f"the journal is not whole: {self.journal.failed}")
         self.store.release()
         await by(asyncio.get_running_loop().time() + CLOSE_TIMEOUT_S, self.adapter.close())
-
-
-async def by(deadline: float, work: Awaitable[T]) -> T | None:
-    """The result of `work`, or None when the loop's clock reaches `deadline` first."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout_at(deadline):
-            return await work
-    return None
 
 
 def peak_rss_mb() -> float:

@@ -58,6 +58,7 @@ ROOMS = {
     ),
     "summary": Room(ours=names("model")),
     "symbol": Room(ours=ANYTHING),
+    "shutdown": Room(ours=ANYTHING, outside=names("structlog")),
     "bookkeeper": Room(ours=ANYTHING, outside=names("structlog")),
     "app": Room(ours=ANYTHING, outside=ANYTHING),
     "launch": Room(ours=ANYTHING, outside=ANYTHING),
