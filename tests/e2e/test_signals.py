@@ -118,8 +118,7 @@ def test_more_signals_change_nothing(tmp_path: Path) -> None:
 def test_a_signal_ends_a_run_on_virtual_time(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path, write_config(tmp_path, TWO_SYMBOLS), ("--speed", "max")).start()
     try:
-        daemon.wait_until_it_minds_signals()
-        time.sleep(1.0)
+        daemon.wait_until_it_trades()
         daemon.send(signal.SIGTERM)
         ended = daemon.finish()
     finally:

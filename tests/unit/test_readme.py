@@ -116,7 +116,7 @@ def test_every_dependency_is_explained(text: str) -> None:
     extras = project["optional-dependencies"]
     offered = [name for name in extras if name != "dev"]
     wanted = [*project["dependencies"], *(each for name in offered for each in extras[name])]
-    names = {re.split(r"[^a-z]", requirement)[0] for requirement in wanted}
+    names = {re.split(r"[^a-z-]", requirement)[0] for requirement in wanted}
     explained = [INLINE.findall(row[0])[0] for row in table(text, "| `pyyaml`")]
     assert len(explained) == len(set(explained))
     assert set(explained) == names
