@@ -132,11 +132,10 @@ class Shutdown:
                     if not ours:
                         return ""
                     left = f"{len(ours)} order(s) still open"
-                    for start in range(0, len(ours), size):
-                        await asyncio.sleep(self._executor.paused_s)
-                        outcomes = await self._adapter.cancel(
-                            symbol.instrument, ours[start : start + size]
-                        )
+                    while ours:
+                        count = await self._executor.spend_on_cancels(min(size, len(ours)))
+                        batch, ours = ours[:count], ours[count:]
+                        outcomes = await self._adapter.cancel(symbol.instrument, batch)
                         for outcome in outcomes:
                             if isinstance(outcome, RateLimited):
                                 raise outcome

@@ -68,7 +68,7 @@ class Tally:
 
     seeds: int = 0
     simulated_s: float = 0.0
-    real_s: float = 0.0
+    cpu_s: float = 0.0
     struck: Counter[str] = field(default_factory=Counter)
     seeds_with: Counter[str] = field(default_factory=Counter)
     transitions: Counter[str] = field(default_factory=Counter)
@@ -81,14 +81,14 @@ class Tally:
 
     @property
     def speed(self) -> float:
-        """Simulated seconds per second of one core."""
-        return self.simulated_s / self.real_s if self.real_s else 0.0
+        """Simulated seconds per second of processor time."""
+        return self.simulated_s / self.cpu_s if self.cpu_s else 0.0
 
     def add(
         self,
         *,
         simulated_s: float,
-        real_s: float,
+        cpu_s: float,
         struck: dict[str, int],
         transitions: dict[str, int],
         processes: int,
@@ -99,7 +99,7 @@ class Tally:
     ) -> None:
         self.seeds += 1
         self.simulated_s += simulated_s
-        self.real_s += real_s
+        self.cpu_s += cpu_s
         self.struck.update(struck)
         self.seeds_with.update(struck.keys())
         self.transitions.update(transitions)

@@ -133,14 +133,23 @@ class Executor:
         """Orders held back by the budget."""
         return len(self._cancels) + len(self._reducing) + len(self._opening)
 
-    @property
-    def paused_s(self) -> float:
-        """How long the account is still to be left alone; whoever asks the venue by another way asks here first."""
-        return self._bucket.paused_ns(self._clock.now_ns()) / NS
-
     def hear_limit(self, error: RateLimited) -> None:
         """A rate limit that was told to somebody else."""
         self._pause_if_limited(error)
+
+    async def spend_on_cancels(self, most: int) -> int:
+        """For whoever cancels by another way: waits for budget, takes it, and returns how many of `most` >= 1 cancels
+        it pays for."""
+        while True:
+            now_ns = self._clock.now_ns()
+            room = min(self._bucket.available(now_ns, cancel=True), most)
+            if room:
+                self._bucket.take(room, now_ns, cancel=True)
+                self.cancelled += room
+                self.last_cancel_sent_ns = now_ns
+                return room
+            wait_ns = self._bucket.wait_ns(1, now_ns, cancel=True)
+            await asyncio.sleep(max(wait_ns / NS, SHORTEST_WAIT_S))
 
     async def run(self) -> None:
         """Waits for ever; raises what went wrong in a task of the executor, as soon as it does."""

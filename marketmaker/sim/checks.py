@@ -181,6 +181,8 @@ class Observer:
         self._up_ns: int | None = None
         self._down_ns = 0
         self._snapshot_ok = False
+        self._listed: list[OrderReport] = []
+        self._listed_asked_ns = -1
         self._price_ns: int | None = None
         self._price_up = False
         self._price_trusted = False
@@ -438,18 +440,26 @@ class Observer:
     def told_open_orders(self, listed: Sequence[OrderReport], asked_ns: int, now_ns: int) -> None:
         own = [report for report in listed if report.client_order_id is not None]
         self.note(now_ns, f"<- {len(own)} of {len(listed)} open orders are ours")
-        if self._up_ns is not None and asked_ns >= self._up_ns:
-            self._snapshot_ok = True
+        self._listed, self._listed_asked_ns = own, asked_ns
         names = {report.client_order_id for report in own}
         for report in own:
-            told = self._told_of(report, now_ns)
-            told.filled_lots = max(told.filled_lots, report.filled_lots)
+            assert report.client_order_id is not None
+            known = self._told.get(report.client_order_id)
+            if known is not None:
+                known.filled_lots = max(known.filled_lots, report.filled_lots)
         for told in self._told.values():
             twice = told.misses >= 2 and asked_ns >= told.missed_twice_ns
             if twice and told.order_id not in names:
                 told.over = True
 
     def told_fills(self, fills: Sequence[Fill], now_ns: int) -> None:
+        """The last of the questions of which a reading is made: only a whole one tells what it lists."""
+        if self._up_ns is not None and self._listed_asked_ns >= self._up_ns:
+            self._snapshot_ok = True
+        for report in self._listed:
+            told = self._told_of(report, now_ns)
+            told.filled_lots = max(told.filled_lots, report.filled_lots)
+        self._listed = []
         for fill in fills:
             if fill.client_order_id is not None and fill.client_order_id in self._told:
                 self._hear_trade(self._told[fill.client_order_id], fill)

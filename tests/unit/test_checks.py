@@ -87,6 +87,7 @@ class Bench:
         see.process_began(remembers=True, same_levels=True, now_ns=self.ns)
         see.order_stream_up(self.ns)
         see.told_open_orders((), self.ns, self.ns)
+        see.told_fills((), self.ns)
         see.price_stream_up(self.ns)
         see.told_price(ANCHOR, self.ns)
 
@@ -169,8 +170,34 @@ def test_nothing_may_be_placed_before_a_snapshot_asked_for_after_the_stream_came
     bench = Bench()
     bench.observer.order_stream_up(bench.ns)
     bench.observer.told_open_orders((), bench.ns - 1, bench.ns)
+    bench.observer.told_fills((), bench.ns)
     bench.place(bench.order(-1))
     assert bench.rule == "snapshot"
+
+
+def test_a_reading_that_failed_half_way_is_no_snapshot() -> None:
+    bench = Bench()
+    bench.observer.order_stream_up(bench.ns)
+    bench.observer.told_open_orders((), bench.ns, bench.ns)
+    bench.place(bench.order(-1))
+    assert bench.rule == "snapshot"
+
+
+def test_an_order_that_only_a_failed_reading_listed_does_not_make_its_slot_busy() -> None:
+    """Seed 236: it had ended before a whole reading was taken."""
+    bench = Bench()
+    left = bench.report(bench.order(-1))
+    bench.begin()
+    bench.observer.told_open_orders((left,), bench.ns, bench.ns)
+    bench.observer.told_open_orders((), bench.ns, bench.ns)
+    bench.observer.told_fills((), bench.ns)
+    bench.place(bench.order(-1))
+    assert bench.rule == ""
+    bench.begin()
+    bench.observer.told_open_orders((left,), bench.ns, bench.ns)
+    bench.observer.told_fills((), bench.ns)
+    bench.place(bench.order(-1))
+    assert bench.rule == "busy"
 
 
 def test_nothing_may_be_placed_while_the_order_stream_is_down() -> None:

@@ -69,12 +69,28 @@ def test_a_limit_told_to_somebody_else_stills_the_whole_account() -> None:
         adapter = FakeAdapter()
         executor, channel = make_executor(clock, adapter)
         executor.hear_limit(RateLimited("slow down", retry_after_s=2.0))
-        assert executor.paused_s == 2.0
         executor.submit(channel, [CancelOrder(order=make_ref(make_order(1)), reason="test")])
         await asyncio.sleep(1.9)
         assert adapter.cancels == []
         await asyncio.sleep(0.2)
-        assert len(adapter.cancels) == 1 and executor.paused_s == 0
+        assert len(adapter.cancels) == 1
+
+    run_virtual(main)
+
+
+def test_cancels_by_another_way_are_paid_from_the_same_budget() -> None:
+    """Seeds 106 and 121: the stop cancelled what the venue still listed as fast as it could ask."""
+
+    async def main(clock: LoopClock) -> None:
+        bucket = TokenBucket(10.0, 5, 0.0)
+        executor = Executor(FakeAdapter(), ExecutionSettings(), clock, bucket, random.Random(1))
+        assert await executor.spend_on_cancels(20) == 5
+        began_ns = clock.now_ns()
+        assert await executor.spend_on_cancels(20) == 1
+        assert clock.now_ns() - began_ns >= 100_000_000
+        executor.hear_limit(RateLimited("slow down", retry_after_s=2.0))
+        assert await executor.spend_on_cancels(3) == 3
+        assert clock.now_ns() - began_ns >= 2_100_000_000
 
     run_virtual(main)
 
