@@ -17,10 +17,10 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -31,7 +31,7 @@ from marketmaker.core import readings
 from marketmaker.core.position_manager import PositionManager
 from marketmaker.core.repair import OVERLAP_NS
 from marketmaker.core.safety import account_problems
-from marketmaker.errors import ConfigError
+from marketmaker.errors import ConfigError, VenueError
 from marketmaker.model.account import AccountState
 from marketmaker.model.action import CancelOrder, RaiseAlert
 from marketmaker.model.client_order_id import first_sequence
@@ -43,10 +43,12 @@ from marketmaker.runtime.engine import Engine
 from marketmaker.runtime.event_queue import EventQueue
 from marketmaker.runtime.executor import Executor
 from marketmaker.runtime.funding_watch import FundingWatch
+from marketmaker.runtime.instance_lock import InstanceLock, account_of
 from marketmaker.runtime.journal import CoreArguments, Journal, JournaledSymbol, JournalHeader
 from marketmaker.runtime.notify import Notifier
 from marketmaker.runtime.order_cleaner import OrderCleaner
 from marketmaker.runtime.order_feed import OrderFeed
+from marketmaker.runtime.patience import ask_until_answered
 from marketmaker.runtime.price_monitor import PriceMonitor
 from marketmaker.runtime.rate_limit import account_bucket
 from marketmaker.runtime.reconciler import Reconciler
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
 SAVE_INTERVAL_S = 1.0
 SETTLED_POLL_S = 0.01
 CLOSE_TIMEOUT_S = 1.0
+T = TypeVar("T")
 
 
 class Application:
@@ -115,6 +118,11 @@ class Application:
             service="app", venue=adapter.name
         )
         self.store = store or StateStore(settings.state_dir, bot_tag=settings.bot_tag)
+        self.instance = InstanceLock(
+            venue=adapter.name,
+            account=account_of(settings.credentials),
+            bot_tag=settings.bot_tag,
+        )
         self.journal = Journal(
             settings.journal,
             on_failure=self._disk_failed,
@@ -193,8 +201,9 @@ class Application:
             await asyncio.gather(starting, stopping, return_exceptions=True)
 
     async def _start(self) -> None:
+        self.instance.acquire()
         self.store.acquire()
-        await self.adapter.connect()
+        await self._ask("connect", self.adapter.connect)
         self.bookkeeper = self._hire_bookkeeper()
         for index, chosen in enumerate(self._chosen):
             self.symbols.append(await self._build_symbol(index, chosen))
@@ -225,8 +234,9 @@ class Application:
 
     async def _build_symbol(self, index: int, chosen: SymbolSettings) -> Symbol:
         adapter, clock, settings = self.adapter, self.clock, self.settings
-        instrument = await adapter.fetch_instrument(chosen.name)
-        account = await adapter.fetch_account(instrument)
+        name = chosen.name
+        instrument = await self._ask(f"instrument {name}", lambda: adapter.fetch_instrument(name))
+        account = await self._ask(f"account {name}", lambda: adapter.fetch_account(instrument))
         problems = check_symbol(chosen, instrument, chosen.grid.anchor)
         if problems:
             raise self._explain(problems)
@@ -235,7 +245,7 @@ class Application:
             raise ConfigError("\n".join(refusals))
         if self._start_equity is None:
             self._start_equity = account
-        start = await adapter.fetch_position(instrument)
+        start = await self._ask(f"position {name}", lambda: adapter.fetch_position(instrument))
         memory = self.store.load(instrument)
         if memory is not None:
             refuse_other_levels(chosen, instrument, memory, self.store.path(instrument.name))
@@ -289,6 +299,17 @@ class Application:
             ),
             order_feed=OrderFeed(channel, clock, reconciler.request),
         )
+
+    async def _ask(self, what: str, question: Callable[[], Awaitable[T]]) -> T:
+        """A question that the start needs answered: asked again while the trouble may pass, and said so."""
+
+        def on_trouble(error: VenueError, wait_s: float) -> None:
+            self._log.warning(
+                log_events.START_RETRIED, what=what, error=str(error), wait_s=round(wait_s, 1)
+            )
+            self.notifier.status(f"starting: {what}: {error}; asked again in {wait_s:.0f} s")
+
+        return await ask_until_answered(question, on_trouble)
 
     def _hire_bookkeeper(self) -> Bookkeeper | None:
         """None without a ledger: its database library is then not even loaded."""
@@ -559,6 +580,7 @@ class Application:
         if self.journal.failed is not None:
             self._shutdown.not_confirmed(f"the journal is not whole: {self.journal.failed}")
         self.store.release()
+        self.instance.release()
         await by(asyncio.get_running_loop().time() + CLOSE_TIMEOUT_S, self.adapter.close())
 
 

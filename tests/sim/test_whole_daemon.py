@@ -15,11 +15,19 @@ import pytest
 from marketmaker.app import Application
 from marketmaker.core import readings
 from marketmaker.core.slot import SlotState
-from marketmaker.errors import ConfigError, InvariantBroken, OutcomeUnknown
+from marketmaker.errors import (
+    AuthenticationRefused,
+    ConfigError,
+    InvariantBroken,
+    OutcomeUnknown,
+    Overloaded,
+    RateLimited,
+)
 from marketmaker.model.event import Event, Gate, GateOpened, GateShut
 from marketmaker.model.instrument import Instrument
 from marketmaker.model.order import NewOrder, Side
 from marketmaker.model.settings import (
+    Credentials,
     ExecutionSettings,
     GridSide,
     PositionPolicy,
@@ -673,18 +681,79 @@ async def test_a_feed_that_breaks_in_the_middle_ends_the_run_with_its_reason() -
     assert "recording.csv:5001" in report.exit_reason
 
 
-class Erring(View):
-    """The venue is not there when we come."""
+class Troubled(View):
+    """Raises what `script` holds for a method, one after the other; then it answers."""
 
-    async def connect(self) -> None:
-        raise OutcomeUnknown("connection reset by peer", venue="paper")
+    def __init__(self, inner: Any, **script: list[Exception]) -> None:
+        super().__init__(inner)
+        self.script = script
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.inner, name)
+        if name not in self.script:
+            return method
+
+        async def call(*args: Any) -> Any:
+            if self.script[name]:
+                raise self.script[name].pop(0)
+            return await method(*args)
+
+        return call
 
 
 @on_virtual_time
-async def test_a_venue_that_cannot_be_reached_at_the_start_says_so() -> None:
-    run = Run(make_application(BUSY, Erring(make_exchange(BUSY))))
-    with pytest.raises(OutcomeUnknown, match="reset by peer"):
+async def test_trouble_that_may_pass_does_not_end_the_start_and_is_said() -> None:
+    """A bad gateway, a ban and an overload, at every question the start asks."""
+    lost = OutcomeUnknown("502 bad gateway", venue="paper")
+    ban = RateLimited("banned", retry_after_s=40.0, banned=True, venue="paper")
+    adapter = Troubled(
+        make_exchange(BUSY),
+        connect=[lost, lost],
+        fetch_instrument=[lost],
+        fetch_account=[ban],
+        fetch_position=[Overloaded("busy", venue="paper")],
+    )
+    app = make_application(BUSY, adapter)
+    messages = heard_by_service_manager(app)
+    run = Run(app)
+    began_s = asyncio.get_running_loop().time()
+    await run.until_quoting()
+    assert asyncio.get_running_loop().time() - began_s > 1 + 2 + 1 + 40 + 1
+    said = [line for line in messages if line.startswith("STATUS=starting: ")]
+    assert len(said) == 5
+    assert "502 bad gateway; asked again in 1 s" in said[0]
+    assert "banned; asked again in 40 s" in said[3]
+    assert problems_of(await run.stop()) == []
+
+
+@on_virtual_time
+async def test_a_key_that_is_refused_ends_the_start_at_once() -> None:
+    refused = AuthenticationRefused("no such key", venue="paper")
+    run = Run(make_application(BUSY, Troubled(make_exchange(BUSY), connect=[refused])))
+    with pytest.raises(AuthenticationRefused, match="no such key"):
         await run.task
+
+
+@on_virtual_time
+async def test_a_second_instance_with_the_same_account_and_tag_refuses_to_start() -> None:
+    """Neither has a state directory: the account and the tag are enough."""
+    key = Credentials(api_key=f"key-of-{os.getpid()}-{loop_now_ns()}", api_secret="s")
+    settings = replace(BUSY, credentials=key)
+    exchange = make_exchange(settings)
+    async with running(settings, exchange) as first:
+        await first.until_quoting()
+        accepted = exchange.stats().accepted
+        second = Run(make_application(settings, Lasting(exchange)))
+        with pytest.raises(
+            ConfigError, match=rf"bot_tag 'mm1' .* is running \(pid {os.getpid()}\)"
+        ):
+            await second.task
+        assert exchange.stats().accepted == accepted
+        other = Run(make_application(replace(settings, bot_tag="mm2"), make_exchange(settings)))
+        await other.until_quoting()
+        await other.stop()
+    async with running(settings, make_exchange(settings)) as third:
+        await third.until_quoting()
 
 
 # The service manager
