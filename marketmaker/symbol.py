@@ -26,7 +26,7 @@ from marketmaker.summary import SymbolReading
 
 NAMED_ORDERS = 5
 """How many orders a message names."""
-DELIBERATE = frozenset({Gate.PAUSED, Gate.RISK, Gate.LIMITS, Gate.FUNDING})
+DELIBERATE = frozenset({Gate.PAUSED, Gate.HELD, Gate.RISK, Gate.LIMITS, Gate.FUNDING})
 
 
 @dataclass(kw_only=True, eq=False)

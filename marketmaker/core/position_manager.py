@@ -30,6 +30,7 @@ from marketmaker.core.order_news import SECOND_NS, OrderNews
 from marketmaker.core.post_only import next_is_post_only
 from marketmaker.core.price_limits import PriceLimits
 from marketmaker.core.repair import Repair
+from marketmaker.core.settings_change import change_settings
 from marketmaker.core.sizing import build_sizing
 from marketmaker.core.slot import (
     Heard,
@@ -66,6 +67,7 @@ from marketmaker.model.event import (
     PlaceRefused,
     PlaceUnanswered,
     PriceChanged,
+    SettingsChanged,
     SnapshotTaken,
     StopRequested,
     TimerFired,
@@ -165,6 +167,8 @@ class PositionManager:
         self.cleaned_at: dict[int, int] = {}
         self.starved: dict[int, list[int]] = {1: [], -1: []}
         self.waiting_for_price: set[int] = set()
+        self.outdated: set[int] = set()
+        """Sequence numbers of entries that a change of the settings gave another quantity."""
         self.renewing: int | None = None
         self.last_fill_ns = 0
         self.payments: dict[str, None] = {}
@@ -204,6 +208,7 @@ class PositionManager:
             CleanupDue: self.on_cleanup,
             TimerFired: self.on_timer,
             FlattenRequested: self.on_flatten,
+            SettingsChanged: self.on_settings_changed,
             StopRequested: self.on_stop,
         }
         if settings.anchor is not None:
@@ -392,6 +397,9 @@ class PositionManager:
 
     def exit_obstacle(self, slot: Slot, ladder: Ladder) -> str:
         """Why this slot's inventory is not offered now, "" if it may be."""
+        held = self.why_held()
+        if held:
+            return held
         if not ladder.is_offered(slot.sign * slot.index):
             return "outside the sell window"
         waits = self.slot_waits(slot, -slot.sign * (self.price or 0))
@@ -400,6 +408,11 @@ class PositionManager:
         if slot.index in self.cleaned:
             return GIVEN_UP
         return NO_ROOM if len(self.live) >= self.cap else ""
+
+    def why_held(self) -> str:
+        """Why not even exits may rest, "" while they may."""
+        reason = self.gates.get(Gate.HELD)
+        return "" if reason is None else f"{Gate.HELD.value}: {reason}"
 
     def slot_waits(self, slot: Slot, favourable: int) -> str:
         if slot.retry_at_ns > self.now_ns:
@@ -414,6 +427,9 @@ class PositionManager:
             return "stopping"
         if self.closing:
             return "" if order.closes else self.ended
+        held = self.why_held()
+        if held:
+            return held
         rung = slot.sign * slot.index
         if order.is_exit:
             if order.leaves_lots > slot.held_lots:
@@ -430,6 +446,8 @@ class PositionManager:
                 return blocked
             if rung < ladder.lo:
                 return OUTSIDE
+            if order.client_order_id.sequence in self.outdated:
+                return "order_amount changed"
         return ""
 
     def why_renew(self, order: LiveOrder) -> str:
@@ -677,6 +695,7 @@ class PositionManager:
             ladder = self.ladders.get(slot.sign)
             if ladder is not None:
                 ladder.stranded.discard(slot.sign * slot.index)
+        self.outdated.discard(sequence)
         if self.renewing == sequence:
             self.renewing = None
         self.actions.append(
@@ -816,6 +835,11 @@ class PositionManager:
         self.mark_all()
 
     def on_gate_opened(self, event: GateOpened) -> None:
+        """The operator's pause also ends what his flatten began, once it is done."""
+        flattened = self.ended and not (self.ended_for_good or self.closing)
+        if event.gate is Gate.PAUSED and flattened:
+            self.ended = ""
+            self.mark_all()
         if self.gates.pop(event.gate, None) is not None:
             self.mark_all()
 
@@ -872,6 +896,9 @@ class PositionManager:
         if not self.ended:
             self.ended_for_good = False
             self.begin_closing(event.reason)
+
+    def on_settings_changed(self, event: SettingsChanged) -> None:
+        change_settings(self, event.settings)
 
     def on_stop(self, event: StopRequested) -> None:
         self.stopping = event.reason or "stop requested"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from marketmaker.core.grid import Ladder
 from marketmaker.core.lattice import describe_lattice
 from marketmaker.core.slot import Slot
+from marketmaker.model.event import Gate
 from marketmaker.model.instrument import Lots, Quanta
 from marketmaker.model.status import GridMemory, GridTotals, Holding, SlotStatus
 
@@ -22,6 +23,9 @@ def remember(grid: PositionManager, memory: GridMemory) -> None:
     grid.ended = memory.ended
     grid.booked_ns = memory.booked_ns
     grid.recent_trades = dict.fromkeys(memory.recent_trades)
+    for gate, reason in ((Gate.PAUSED, memory.paused), (Gate.HELD, memory.held)):
+        if reason:
+            grid.gates[gate] = reason
     if memory.triggered:
         grid.limits.waiting = False
     grid.closing = bool(memory.ended and memory.holdings)
@@ -58,6 +62,8 @@ def memory(grid: PositionManager) -> GridMemory | None:
         recent_trades=tuple(grid.recent_trades),
         triggered=not grid.limits.waiting,
         lattice=describe_lattice(grid.settings),
+        paused=grid.gates.get(Gate.PAUSED, ""),
+        held=grid.gates.get(Gate.HELD, ""),
     )
 
 
@@ -116,6 +122,8 @@ def slot_statuses(grid: PositionManager) -> Iterator[SlotStatus]:
             side=order.side if order is not None else None,
             order_price_ticks=order.price_ticks if order is not None else None,
             order_leaves_lots=Lots(order.leaves_lots if order is not None else 0),
+            order_filled_lots=Lots(order.booked_lots if order is not None else 0),
+            order_sent_ns=order.ts_sent_ns if order is not None else 0,
             held_lots=Lots(slot.sign * slot.held_lots),
             why="" if order is not None else why(grid, slot, home),
         )

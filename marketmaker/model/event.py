@@ -12,6 +12,7 @@ from enum import Enum
 from marketmaker.model.account import VenueSnapshot
 from marketmaker.model.instrument import Ticks
 from marketmaker.model.order import ClientOrderId, OrderReport
+from marketmaker.model.settings import GridSettings
 
 
 class Refusal(Enum):
@@ -34,10 +35,12 @@ class Refusal(Enum):
 
 
 class Gate(Enum):
-    """Who keeps the grid from opening: entries wait while any of these is shut. Exits and cancels never do."""
+    """Who keeps the grid from opening: entries wait while any of these is shut. Exits and cancels never do, but for
+    HELD: the operator wants no order at all, and only closing (stop loss, take profit, flatten) goes on."""
 
     RISK = "risk"
     PAUSED = "paused"
+    HELD = "held"
     FEED = "feed"
     LIMITS = "limits"
     FUNDING = "funding"
@@ -167,9 +170,17 @@ class TimerFired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlattenRequested:
-    """Close the whole position of this grid and stay out until restarted."""
+    """Close the whole position of this grid and stay out until restarted, or until the PAUSED gate opens."""
 
     reason: str
+    ts_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsChanged:
+    """The operator wants another grid on the same levels: side, spacing, interval and anchor are as they were."""
+
+    settings: GridSettings
     ts_ns: int
 
 
@@ -199,5 +210,6 @@ Event = (
     | CleanupDue
     | TimerFired
     | FlattenRequested
+    | SettingsChanged
     | StopRequested
 )

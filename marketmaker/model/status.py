@@ -24,7 +24,8 @@ class GridMemory:
 
     `booked_ns`: the venue's time of the last booked fill (or our start), `recent_trades` the ids booked lately: what a
     restart need not book again. `triggered`: trigger_price was reached. `ended` names why the grid closed itself for good (stop loss, take profit), "" while it runs. `lattice` says in
-    words which levels the slot numbers stand for, "" if unknown.
+    words which levels the slot numbers stand for, "" if unknown. `paused` and `held`: what the operator said when he shut
+    those gates, "" while they are open.
     """
 
     anchor_ticks: Ticks
@@ -35,6 +36,8 @@ class GridMemory:
     triggered: bool = False
     booked_ns: int = 0
     recent_trades: tuple[str, ...] = ()
+    paused: str = ""
+    held: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,9 @@ class GridTotals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotStatus:
-    """One slot as `status` shows it; `why` says in words why it has no order, "" when it has one."""
+    """One slot as `status` shows it; `why` says in words why it has no order, "" when it has one.
+
+    `order_sent_ns` is our clock, 0 without an order or where it was found at the venue."""
 
     slot: int
     price_ticks: Ticks
@@ -75,5 +80,7 @@ class SlotStatus:
     side: Side | None
     order_price_ticks: Ticks | None
     order_leaves_lots: Lots
+    order_filled_lots: Lots
+    order_sent_ns: int
     held_lots: Lots
     why: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from random import Random
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from marketmaker.core import readings
+from marketmaker.core.settings_change import rehearse
 from marketmaker.model.action import Action, PlaceOrder
 from marketmaker.model.event import (
     CancelRefused,
@@ -25,6 +27,7 @@ from marketmaker.model.event import (
     OrderStreamRestored,
     PlaceUnanswered,
     Refusal,
+    SettingsChanged,
     TimerFired,
 )
 from marketmaker.model.instrument import Ticks
@@ -199,6 +202,43 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
             self.venue.tell(GateShut(gate=Gate.RISK, reason="panic", ts_ns=now))
         else:
             self.venue.tell(GateOpened(gate=Gate.RISK, ts_ns=now))
+
+    @rule(gate=st.sampled_from([Gate.PAUSED, Gate.HELD]), shut=st.booleans())
+    def the_operator_pauses_or_holds(self, gate: Gate, shut: bool) -> None:
+        now = self.venue.now_ns
+        if shut:
+            self.venue.tell(GateShut(gate=gate, reason="by the operator", ts_ns=now))
+        else:
+            self.check_new(self.venue.tell(GateOpened(gate=gate, ts_ns=now)))
+
+    @rule(
+        amount=st.sampled_from([Decimal(30), Decimal(50), Decimal(75)]),
+        buys=st.integers(1, 6),
+        sells=st.integers(1, 6),
+        window_from=st.sampled_from(WindowFrom),
+        exposure=st.sampled_from([None, Decimal("0.07")]),
+    )
+    def the_operator_changes_the_settings(
+        self,
+        amount: Decimal,
+        buys: int,
+        sells: int,
+        window_from: WindowFrom,
+        exposure: Decimal | None,
+    ) -> None:
+        now = self.manager.settings
+        new = replace(
+            now,
+            order_amount=amount,
+            buy_window=min(buys, now.max_open_orders),
+            sell_window=sells,
+            window_from=window_from,
+            max_position=exposure,
+        )
+        expected = rehearse(self.manager, new, self.venue.now_ns)
+        actions = self.venue.tell(SettingsChanged(settings=new, ts_ns=self.venue.now_ns))
+        assert actions == expected, "the rehearsal told another story"
+        self.check_new(actions)
 
     @rule()
     def loses_the_order_stream(self) -> None:
