@@ -25,6 +25,7 @@ try:
     from marketmaker.backtest import arrays, cache, result
     from marketmaker.backtest.arrays import MarketData
     from marketmaker.backtest.drive import REQUEST_LIFETIME_S, Bench, drive
+    from marketmaker.backtest.funding import RecordedFunding, read_funding
     from marketmaker.backtest.index import PriceIndex
     from marketmaker.backtest.skip import skip_ahead
 except ModuleNotFoundError as error:
@@ -32,6 +33,7 @@ except ModuleNotFoundError as error:
         raise
     raise ConfigError("backtest needs numpy: pip install 'marketmaker[backtest]'") from None
 
+DAY_NS = 86_400 * 1_000_000_000
 FEW_TICKS = 10
 FEW_BP = 10
 FILL_RULES = {
@@ -54,6 +56,7 @@ class Prepared:
     instrument: Instrument
     data: MarketData
     index: PriceIndex
+    funding: RecordedFunding | None = None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -106,7 +109,15 @@ def prepare(configuration: Configuration, args: argparse.Namespace) -> Prepared:
     problems = check_symbol(symbol, instrument, symbol.grid.anchor or first_price(data, instrument))
     if problems:
         raise configuration.explain(problems)
-    return Prepared(settings=settings, symbol=symbol, instrument=instrument, data=data, index=index)
+    funding = None if args.funding is None else read_funding(Path(args.funding))
+    return Prepared(
+        settings=settings,
+        symbol=symbol,
+        instrument=instrument,
+        data=data,
+        index=index,
+        funding=funding,
+    )
 
 
 def load_all(
@@ -157,6 +168,7 @@ def simulate(
         latency_ns=latency_ns,
         cleanup_interval_s=prepared.settings.cleanup_interval_s,
         journal=journal if args.journal else None,
+        funding=prepared.funding,
     )
     journal.open(header(bench, prepared))
     with rare_collections():
@@ -214,7 +226,24 @@ def understood(prepared: Prepared, args: argparse.Namespace) -> Iterator[str]:
     yield f"fill {args.fill}: {FILL_RULES[args.fill]}"
     if data.kind == "bars" or data.bar_ns:
         yield f"inside a bar ({args.bars}): {BAR_RULES[args.bars]}"
+    yield funding_line(prepared)
     yield from result.gap_lines(tuple(arrays.find_gaps(data)))
+
+
+def funding_line(prepared: Prepared) -> str:
+    paper, found = prepared.settings.paper, prepared.funding
+    if found is None:
+        hours = f"{paper.funding_interval_s / 3600:g}"
+        return f"funding: {paper.funding_rate:f} every {hours} h, from the configuration; --funding FILE takes recorded rates"
+    first, last = prepared.data.ts_ns[[0, -1]].tolist()
+    inside = sum(first < each <= last for each in found.times_ns)
+    line = (
+        f"funding: {len(found.rates)} recorded rates, {result.moment(found.times_ns[0])} to "
+        f"{result.moment(found.times_ns[-1])}, {inside} of them in the data"
+    )
+    if found.times_ns[0] > first + DAY_NS or found.times_ns[-1] < last - DAY_NS:
+        line += "; none is paid where the file has none"
+    return line
 
 
 def remarks_on(prepared: Prepared, fill: str, latency_ms: float) -> Iterator[str]:

@@ -34,6 +34,16 @@ CANDLE_COLUMNS = {
     "close": ("close",),
     "volume": ("volume",),
 }
+FUNDING_COLUMNS = {
+    "ts_ms": (
+        "funding_time",
+        "fundingtime",
+        "calc_time",
+        *CANDLE_COLUMNS["open_time_ms"],
+        "timestamp",
+    ),
+    "rate": ("funding_rate", "fundingrate", "last_funding_rate", "rate", "open"),
+}
 AGG_TRADES = ("id", "price", "qty", "first_id", "last_id", "time", "is_buyer_maker", "best_match")
 KLINES = ("open_time", "open", "high", "low", "close", "volume", "close_time")
 HEADERLESS = {7: AGG_TRADES[:7], 8: AGG_TRADES, 12: KLINES}
@@ -67,10 +77,15 @@ class Table:
         return _csv_rows(self.path, self.places, self.header)
 
 
-def read_table(path: Path, parquet: bool, renamed: Mapping[str, str] | None = None) -> Table:
-    """Raises ConfigError naming the columns needed and found. `renamed`: our name of a column to the file's."""
+def read_table(
+    path: Path, parquet: bool, renamed: Mapping[str, str] | None = None, kind: str = ""
+) -> Table:
+    """Raises ConfigError naming the columns needed and found. `renamed`: our name of a column to the file's.
+
+    `kind`: "funding" for rates, else trades or candles, whichever it is.
+    """
     found, header = (_parquet_columns(path), True) if parquet else _csv_columns(path)
-    return table_of(path, found, parquet=parquet, header=header, renamed=renamed)
+    return table_of(path, found, parquet=parquet, header=header, renamed=renamed, kind=kind)
 
 
 def table_of(
@@ -80,12 +95,13 @@ def table_of(
     parquet: bool = False,
     header: bool = True,
     renamed: Mapping[str, str] | None = None,
+    kind: str = "",
 ) -> Table:
     """Which of the columns `found` to read. Raises ConfigError naming the columns needed and found."""
     renamed = renamed or {}
     folded = [name.strip().lower() for name in found]
-    candles = {"open", "high", "low", "close"} <= {*folded, *renamed}
-    wanted = CANDLE_COLUMNS if candles else TRADE_COLUMNS
+    candles = {"open", "high", "low", "close"} <= {*folded, *renamed} and not kind
+    wanted = FUNDING_COLUMNS if kind else CANDLE_COLUMNS if candles else TRADE_COLUMNS
     if strange := [name for name in renamed if name not in wanted]:
         raise bad_file(path, f"--columns names {strange[0]}; it takes {', '.join(wanted)}")
     chosen = {
@@ -98,6 +114,8 @@ def table_of(
     missing = [name for name, alias in chosen.items() if not alias]
     if missing:
         need = f"{', '.join(TRADE_COLUMNS)} (trades) or {', '.join(CANDLE_COLUMNS)} (candles)"
+        if kind:
+            need = ", ".join(f"{name} ({' or '.join(FUNDING_COLUMNS[name])})" for name in wanted)
         raise bad_file(
             path, f"lacks {', '.join(missing)}: needs columns {need}; found {', '.join(found)}"
         )

@@ -32,6 +32,7 @@ from heapq import heappop, heappush
 from typing import Protocol
 
 from marketmaker.backtest.arrays import MarketData, Quotes
+from marketmaker.backtest.funding import NEVER, FixedFunding, Funding
 from marketmaker.core.position_manager import PositionManager
 from marketmaker.errors import InvariantBroken, OrderNotFound, Rejected, VenueError
 from marketmaker.model.account import VenueSnapshot
@@ -66,7 +67,6 @@ from marketmaker.model.settings import GridSettings, GridSide, PaperSettings
 from marketmaker.sim.account import FundingPayment
 from marketmaker.sim.exchange import Exchange, News
 
-NEVER = 1 << 63
 NS_PER_S = 1_000_000_000
 REQUEST_LIFETIME_S = 5.0
 READING_TAKES_NS = 1_000_000
@@ -138,7 +138,7 @@ class Bench:
     """One symbol: its core, its exchange, and what is on its way between them.
 
     `alerts` counts by topic. `payments`: (time, signed amount) of each funding payment. `gave_up` says why the core
-    cannot trade any more, "" while it can. `woken` counts the events that were really played. `times`: when each was.
+    cannot trade any more, "" while it can. `funding`: recorded rates instead of `paper`'s. `woken` counts the events that were really played. `times`: when each was.
     """
 
     def __init__(
@@ -152,6 +152,7 @@ class Bench:
         latency_ns: int = 0,
         cleanup_interval_s: float = 10.0,
         journal: Journal | None = None,
+        funding: Funding | None = None,
     ) -> None:
         self.data = data
         self.instrument = instrument
@@ -179,7 +180,9 @@ class Bench:
         self.woken = 0
         self._refusal_of = refusal_of
         self._latency_ns = latency_ns
-        self._funding_ns = round(paper.funding_interval_s * NS_PER_S)
+        self._funding: Funding = funding or FixedFunding(
+            interval_ns=round(paper.funding_interval_s * NS_PER_S), rate=paper.funding_rate
+        )
         self._cleanup_ns = round(cleanup_interval_s * NS_PER_S)
         self._journal = journal
         self._inbox: deque[Event] = deque()
@@ -252,7 +255,7 @@ class Bench:
         if manager.timers and manager.timers[0][0] < due_ns:
             due_ns = manager.timers[0][0]
         if self.market.holding.lots:
-            due_ns = min(due_ns, next_multiple(self.now_ns, self._funding_ns))
+            due_ns = min(due_ns, self._funding.next_ns(self.now_ns))
         if len(manager.live) >= manager.cap:
             due_ns = min(due_ns, next_multiple(self.now_ns, self._cleanup_ns))
         return due_ns
@@ -262,8 +265,8 @@ class Bench:
         before_ns = self.now_ns
         self.now_ns = max(before_ns, due_ns)
         manager = self.manager
-        if self.market.holding.lots and next_multiple(before_ns, self._funding_ns) <= due_ns:
-            self.exchange.pay_funding(self.now_ns)
+        if self.market.holding.lots and self._funding.next_ns(before_ns) <= due_ns:
+            self.exchange.pay_funding(self.now_ns, self._funding.rate_at(due_ns))
             self._drain()
         if (
             len(manager.live) >= manager.cap

@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from marketmaker.backtest.arrays import ALWAYS
-from marketmaker.backtest.drive import NEVER, Bench
+from marketmaker.backtest.drive import Bench
+from marketmaker.backtest.funding import NEVER
 from marketmaker.backtest.index import PriceIndex
 from marketmaker.sim.matching import FillModel
 

@@ -51,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=COLUMN,...",
         help="what the file calls a column, such as price=last,qty=amount",
     )
+    parser.add_argument(
+        "--funding",
+        metavar="FILE",
+        help="recorded funding rates (csv, csv.gz, zip of csv, parquet), instead of the configuration's one",
+    )
     parser.add_argument("--out", metavar="DIR", help="write summary.json and series.json here")
     parser.add_argument("--journal", metavar="PATH", help="write what was heard and decided here")
     parser.add_argument(

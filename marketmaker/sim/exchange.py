@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from decimal import Decimal
 
 from marketmaker.errors import ConfigError, OrderNotFound, Rejected
 from marketmaker.model.account import AccountState, Position
@@ -110,12 +111,13 @@ class Exchange:
         if holding.lots and not holding.safe_low < mark2 < holding.safe_high:
             self._watch_margin(now_ns)
 
-    def pay_funding(self, now_ns: int) -> None:
-        """One payment per open position, at its mark."""
+    def pay_funding(self, now_ns: int, rate: Decimal | None = None) -> None:
+        """One payment per open position, at its mark. `rate`: None takes the settings'."""
+        rate = self._settings.funding_rate if rate is None else rate
         for market in self.markets.values():
             if not market.holding.lots:
                 continue
-            amount = self.account.pay_funding(market.holding, self._settings.funding_rate)
+            amount = self.account.pay_funding(market.holding, rate)
             self.counts["funding_payments"] += 1
             payment = FundingPayment(
                 payment_id=f"{market.name}-{now_ns}", amount=amount, ts_venue_ns=now_ns
