@@ -98,9 +98,11 @@ class HttpClient:
         query: str = "",
         *,
         operation: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
     ) -> bytes:
-        """The body of a good answer. `query` is sent byte for byte: it is percent-encoded, and may be signed."""
+        """The body of a good answer. `query` and `body` are sent byte for byte: they may be signed."""
         if self._session is None:
             raise self._not_sent("not connected", operation)
         url = URL(f"{self._base_url}{path}" + (f"?{query}" if query else ""), encoded=True)
@@ -109,7 +111,14 @@ class HttpClient:
         problem = ""
         try:
             async with asyncio.timeout(limit_s):
-                answer = await self._exchange(self._session, method, url, progress)
+                answer = await self._exchange(
+                    self._session,
+                    method,
+                    url,
+                    data=body or None,
+                    headers=headers,
+                    trace_request_ctx=progress,
+                )
         except TimeoutError:
             problem = f"no {'answer' if progress.connected else 'connection'} in time"
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -126,17 +135,15 @@ class HttpClient:
         return answer.body
 
     async def _exchange(
-        self, session: aiohttp.ClientSession, method: str, url: URL, progress: SimpleNamespace
+        self, session: aiohttp.ClientSession, method: str, url: URL, **parts: Any
     ) -> Answer:
-        async with session.request(
-            method, url, allow_redirects=False, trace_request_ctx=progress
-        ) as response:
-            body = bytearray()
-            while len(body) <= self._body_max and (chunk := await response.content.readany()):
-                body += chunk
-            if len(body) > self._body_max:
+        async with session.request(method, url, allow_redirects=False, **parts) as response:
+            text = bytearray()
+            while len(text) <= self._body_max and (chunk := await response.content.readany()):
+                text += chunk
+            if len(text) > self._body_max:
                 response.close()
-            return Answer(status=response.status, headers=response.headers, body=bytes(body))
+            return Answer(status=response.status, headers=response.headers, body=bytes(text))
 
     def _not_sent(self, problem: str, operation: str) -> NotSent:
         return NotSent(problem, venue=self._venue, operation=operation)

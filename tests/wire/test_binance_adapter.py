@@ -89,7 +89,7 @@ async def desk(paper: PaperSettings = PAPER, **settings: float) -> AsyncIterator
                 yield made
         finally:
             await adapter.close()
-        assert adapter.malformed_count == 0
+        assert adapter.malformed.count == 0
 
 
 def refs(*sequences: int) -> list[OrderRef]:
@@ -182,9 +182,9 @@ async def test_the_dead_mans_switch_is_armed_while_orders_are_streamed_and_off_a
         await until(lambda: d.served("POST", "/fapi/v1/countdownCancelAll") >= 6)
         assert len(d.venue.open_orders()) == 1, "re-armed in time"
         venue = d.venue
-        armed = dict(d.adapter._armed)
+        armed = dict(d.adapter._switch.armed)
     assert armed == {"ETHUSDT": None}
-    assert d.adapter._armed == {}
+    assert d.adapter._switch.armed == {}
     assert len(venue.open_orders()) == 1
 
 
@@ -206,7 +206,7 @@ async def test_a_clock_that_went_wrong_is_measured_again() -> None:
     async with desk() as d:
         d.venue.mischief.clock_offset_ms = 60_000
         await d.adapter.place(d.instrument, [make_order(BUY, 299_000, 100)])
-        await until(lambda: abs(d.adapter._offset_ns - 60_000_000_000) < 1_000_000_000)
+        await until(lambda: abs(d.adapter._clock.offset_ns - 60_000_000_000) < 1_000_000_000)
         (outcome,) = await d.adapter.place(
             d.instrument, [make_order(BUY, 299_000, 100, sequence=2)]
         )

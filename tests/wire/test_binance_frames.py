@@ -17,14 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketmaker import errors
-from marketmaker.adapters import binance as wire
-from marketmaker.adapters.binance import (
-    ERROR_OF_CODE,
-    LIVE,
-    Binance,
-    Contract,
-    PriceFeed,
-    make_binance,
+from marketmaker.adapters.binance import LIVE, Binance, make, parse, tables, wire
+from marketmaker.adapters.binance.parse import (
     parse_answer_error,
     parse_error,
     parse_instrument,
@@ -33,6 +27,10 @@ from marketmaker.adapters.binance import (
     parse_position,
     parse_trade_row,
 )
+from marketmaker.adapters.binance.tables import ERROR_OF_CODE
+from marketmaker.adapters.contract import Contract
+from marketmaker.adapters.feeds import PriceFeed
+from marketmaker.adapters.frames import FRAME_KEPT, KEPT
 from marketmaker.adapters.http import Answer
 from marketmaker.adapters.websocket import Link
 from marketmaker.errors import MalformedMessage, VenueError
@@ -103,16 +101,16 @@ def ear() -> Ear:
 
 
 def make_ear() -> Ear:
-    adapter = make_binance(
+    adapter = make(
         Credentials(api_key="k", api_secret="s"), LIVE, "mm", ManualClock(NOW_NS), random.Random(1)
     )
     made = Ear(adapter, HeardPrices(), HeardOrders(), HeardCandles(), Link(1))
     for symbol in STEPS:
         contract = Contract(instrument_of(symbol))
         adapter._contracts[symbol] = contract
-        adapter._price_feeds[symbol] = PriceFeed(contract, [made.prices])
-        adapter._order_feeds[symbol] = [made.orders]
-        adapter._candle_feeds[symbol, 60] = [made.candles]
+        adapter._price_feeds.of[symbol] = PriceFeed(contract, [made.prices])
+        adapter._order_feeds.of[symbol] = [made.orders]
+        adapter._candle_feeds.of[symbol, 60] = [made.candles]
     return made
 
 
@@ -265,9 +263,9 @@ def test_a_rest_payload_can_be_read(samples: Path, name: str) -> None:
 
 def test_instruments_come_from_filters(samples: Path) -> None:
     info = wire.read_exchange_info(read(samples, "rest_instruments"))
-    assert wire.parse_limits(info.rateLimits) == {"weight": 2400, "1M": 1200, "10S": 300}
+    assert parse.parse_limits(info.rateLimits) == {"weight": 2400, "1M": 1200, "10S": 300}
     btc, eth = (parse_instrument(row, Decimal(0), Decimal(1)) for row in info.symbols)
-    assert all(wire.is_tradable(row) for row in info.symbols)
+    assert all(parse.is_tradable(row) for row in info.symbols)
     assert (btc.tick_size, btc.lot_size) == (Decimal("0.10"), Decimal("0.001"))
     assert (eth.name, eth.tick_size, eth.min_notional) == ("ETHUSDT", Decimal("0.01"), 10)
     assert (eth.min_qty, eth.max_qty, eth.base, eth.quote) == (1, 10_000_000, "ETH", "USDT")
@@ -425,7 +423,7 @@ def test_every_code_of_the_sheet_is_its_class(code: int, kind: str) -> None:
 
 
 def test_no_code_stands_in_two_classes() -> None:
-    assert len(ERROR_OF_CODE) == sum(len(codes) for codes in wire.ERRORS.values())
+    assert len(ERROR_OF_CODE) == sum(len(codes) for codes in tables.ERRORS.values())
 
 
 @pytest.mark.parametrize(
@@ -505,7 +503,7 @@ def test_every_line_of_a_recording_is_accounted_for(data_dir: Path, ear: Ear, sy
     assert kinds.pop("the body of a REST request") == 1
     assert set(kinds) == {"trade", "bookTicker", "depthUpdate"}
     assert sum(kinds.values()) + 1 == lines > 50_000
-    assert ear.adapter.malformed_count == 0
+    assert ear.adapter.malformed.count == 0
 
 
 # -- hostile frames ----------------------------------------------------------------------------------
@@ -603,9 +601,9 @@ def feed_everything(ear: Ear, frame: bytes) -> None:
     """To every parser; a refused frame is counted and changes nothing, and nothing else is ever raised."""
     contract = ear.adapter._contracts["ETHUSDT"]
     for hear in (ear.price, ear.candle, ear.private, ear.reply):
-        refused, told, last = ear.adapter.malformed_count, ear.told, last_ms(ear)
+        refused, told, last = ear.adapter.malformed.count, ear.told, last_ms(ear)
         hear(frame)
-        if ear.adapter.malformed_count > refused:
+        if ear.adapter.malformed.count > refused:
             assert (ear.told, last_ms(ear)) == (told, last)
     ear.adapter._item(frame, "place", contract)
     parse_answer_error(Answer(status=400, headers={}, body=frame), "place", NOW_NS)
@@ -614,12 +612,12 @@ def feed_everything(ear: Ear, frame: bytes) -> None:
             read_body(frame)
         except MalformedMessage:
             pass
-    assert len(ear.adapter.malformed) <= wire.MALFORMED_KEPT
+    assert len(ear.adapter.malformed) <= KEPT
     ear.orders.downs.clear()
 
 
 def last_ms(ear: Ear) -> list[object]:
-    return [(feed.last_ms, feed.mark) for feed in ear.adapter._price_feeds.values()]
+    return [(feed.last_ns, feed.mark) for feed in ear.adapter._price_feeds.of.values()]
 
 
 def test_the_frames_to_be_mutated_are_good_ones(ear: Ear) -> None:
@@ -627,7 +625,7 @@ def test_the_frames_to_be_mutated_are_good_ones(ear: Ear) -> None:
     for heard, frame in zip(hear, FRAMES, strict=False):
         heard(frame)
     assert ear.told == (3, 2, 2, 1)
-    assert ear.adapter.malformed_count == 0
+    assert ear.adapter.malformed.count == 0
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -637,7 +635,7 @@ def test_no_mutated_frame_raises_or_changes_anything_when_it_is_refused(seed: in
         feed_everything(ear, mutate(rng.choice(FRAMES), rng))
         if ear.told[0] > 1000:
             ear = make_ear()
-    assert ear.adapter.malformed_count > 1_000
+    assert ear.adapter.malformed.count > 1_000
 
 
 @settings(max_examples=300)
@@ -664,9 +662,9 @@ def test_no_other_json_raises_either(value: Any) -> None:
 )
 def test_what_is_no_frame_at_all_is_kept_and_counted(ear: Ear, text: bytes) -> None:
     ear.price(text)
-    assert ear.adapter.malformed_count == 1
-    (_, kept) = ear.adapter.malformed[0]
-    assert kept == text[: wire.FRAME_KEPT]
+    assert ear.adapter.malformed.count == 1
+    ((_, kept),) = ear.adapter.malformed
+    assert kept == text[:FRAME_KEPT]
 
 
 def test_an_unreadable_order_event_asks_for_a_snapshot(ear: Ear) -> None:
@@ -675,7 +673,7 @@ def test_an_unreadable_order_event_asks_for_a_snapshot(ear: Ear) -> None:
     ear.private(event)
     assert ear.orders.reports == []
     assert (len(ear.orders.downs), ear.orders.ups) == (len(STEPS), len(STEPS))
-    assert ear.adapter.malformed_count == 1
+    assert ear.adapter.malformed.count == 1
 
 
 def test_an_older_trade_by_another_socket_is_not_told_again(ear: Ear) -> None:

@@ -14,18 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketmaker.adapters.binance import (
-    LIVE,
-    Contract,
+from marketmaker.adapters.binance import LIVE, make
+from marketmaker.adapters.binance.build import (
     Signer,
-    Steps,
     build_cancel,
-    build_json,
     build_order_params,
     build_place,
-    build_query,
-    make_binance,
 )
+from marketmaker.adapters.contract import Contract
+from marketmaker.adapters.parsing import Steps
+from marketmaker.adapters.rest import build_json, build_query
 from marketmaker.errors import MalformedMessage
 from marketmaker.model.instrument import Instrument
 from marketmaker.model.order import Side, TimeInForce
@@ -225,7 +223,7 @@ def test_a_price_between_two_steps_of_five_is_malformed() -> None:
 
 def test_nothing_shows_a_secret() -> None:
     credentials = Credentials(api_key=KEY, api_secret=SECRET)
-    adapter = make_binance(credentials, LIVE, "mm", ManualClock(), random.Random(1))
-    for thing in (adapter, adapter._signer, adapter._http, vars(adapter)):
+    adapter = make(credentials, LIVE, "mm", ManualClock(), random.Random(1))
+    for thing in (adapter, adapter._signer, adapter._rest.http, vars(adapter)):
         assert SECRET not in repr(thing)
     assert quote(SECRET) not in repr(vars(adapter._signer))

@@ -1,0 +1,26 @@
+"""What one instrument needs at the wire."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from marketmaker.adapters.parsing import Steps
+from marketmaker.model.instrument import Instrument
+
+
+class Contract:
+    """An instrument with its steps as the venue writes them.
+
+    `qty_step` is one lot in the venue's own unit of quantity: where that is base currency (None) it is the lot size;
+    where orders are counted in contracts of `face` base each it is the least number of contracts, and the instrument's
+    lot size is `qty_step * face`. `parts`: what the venue's builders keep of it, so as not to write it again.
+    """
+
+    __slots__ = ("instrument", "parts", "price", "qty")
+
+    def __init__(self, instrument: Instrument, qty_step: Decimal | None = None) -> None:
+        self.instrument = instrument
+        self.price = Steps(instrument.tick_size)
+        self.qty = Steps(instrument.lot_size if qty_step is None else qty_step)
+        self.parts: dict[Any, Any] = {}

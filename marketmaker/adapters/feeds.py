@@ -1,0 +1,193 @@
+"""Who listens to what: the listeners of prices, candles and orders by symbol, and the session that serves them.
+
+A `stream_*` method of an adapter joins a feed, holds the session, and leaves again; these are the parts it is made of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Protocol
+
+from marketmaker.adapters.contract import Contract
+from marketmaker.adapters.protocol import CandleListener, OrderListener, PriceListener
+from marketmaker.adapters.subscriptions import Subscriptions
+from marketmaker.adapters.websocket import Link, Session
+from marketmaker.errors import NotSent, StreamBroken
+from marketmaker.model.account import Position
+from marketmaker.model.instrument import Ticks
+from marketmaker.model.market import Candle
+from marketmaker.model.order import OrderReport
+
+
+class UpListener(Protocol):
+    def stream_up(self) -> None: ...
+    def stream_down(self, reason: str) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class PriceFeed:
+    """Who listens to one symbol's prices. `last_ns`: the venue time of the last trade passed on; `mark`: as last told."""
+
+    contract: Contract
+    listeners: list[PriceListener] = field(default_factory=list)
+    last_ns: int = 0
+    mark: Decimal | None = None
+
+    def confirm(self, price: int, ts_venue_ns: int, ts_local_ns: int) -> None:
+        for listener in self.listeners:
+            listener.on_confirming_price(Ticks(price), ts_venue_ns, ts_local_ns)
+
+
+class PriceFeeds:
+    def __init__(self) -> None:
+        self.of: dict[str, PriceFeed] = {}
+
+    @contextmanager
+    def joined(
+        self, symbol: str, contract: Contract, listener: PriceListener, last: Callable[[], None]
+    ) -> Iterator[None]:
+        """`last` is called when nobody listens to the symbol any more."""
+        feed = self.of.setdefault(symbol, PriceFeed(contract))
+        feed.listeners.append(listener)
+        try:
+            yield
+        finally:
+            feed.listeners.remove(listener)
+            if not feed.listeners:
+                del self.of[symbol]
+                last()
+
+    def up(self) -> None:
+        for listener in self._all():
+            listener.stream_up()
+
+    def down(self, reason: str) -> None:
+        for listener in self._all():
+            listener.stream_down(reason)
+
+    def _all(self) -> list[PriceListener]:
+        return [listener for feed in self.of.values() for listener in feed.listeners]
+
+
+class CandleFeeds:
+    """By (symbol, interval in seconds)."""
+
+    def __init__(self) -> None:
+        self.of: dict[tuple[str, int], list[CandleListener]] = {}
+
+    @contextmanager
+    def joined(
+        self,
+        keys: Sequence[tuple[str, int]],
+        listener: CandleListener,
+        last: Callable[[Sequence[tuple[str, int]]], None],
+    ) -> Iterator[None]:
+        """`last` gets the keys that nobody listens to any more."""
+        for key in keys:
+            self.of.setdefault(key, []).append(listener)
+        try:
+            yield
+        finally:
+            gone = []
+            for key in keys:
+                self.of[key].remove(listener)
+                if not self.of[key]:
+                    del self.of[key]
+                    gone.append(key)
+            last(gone)
+
+    def hear(self, candle: Candle) -> None:
+        for listener in self.of.get((candle.symbol, candle.interval_s), ()):
+            listener.on_candle(candle)
+
+    def up(self) -> None:
+        for listener in self._all():
+            listener.stream_up()
+
+    def down(self, reason: str) -> None:
+        for listener in self._all():
+            listener.stream_down(reason)
+
+    def _all(self) -> list[CandleListener]:
+        everyone = (listener for listeners in self.of.values() for listener in listeners)
+        return list({id(listener): listener for listener in everyone}.values())
+
+
+class OrderFeeds:
+    """By symbol; `up` and `down` reach everyone, for the private stream is one."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, list[OrderListener]] = {}
+
+    @contextmanager
+    def joined(self, symbol: str, listener: OrderListener) -> Iterator[None]:
+        listeners = self.of.setdefault(symbol, [])
+        listeners.append(listener)
+        try:
+            yield
+        finally:
+            listeners.remove(listener)
+            if not listeners:
+                self.of.pop(symbol, None)
+
+    def on_order(self, symbol: str, report: OrderReport, ts_local_ns: int) -> None:
+        for listener in self.of.get(symbol, ()):
+            listener.on_order(report, ts_local_ns)
+
+    def on_position(self, symbol: str, position: Position, ts_local_ns: int) -> None:
+        for listener in self.of.get(symbol, ()):
+            listener.on_position(position, ts_local_ns)
+
+    def on_funding(
+        self, symbol: str, payment_id: str, amount: Decimal, ts_venue_ns: int, ts_local_ns: int
+    ) -> None:
+        for listener in self.of.get(symbol, ()):
+            listener.on_funding(payment_id, amount, ts_venue_ns, ts_local_ns)
+
+    def up(self) -> None:
+        for listener in self._all():
+            listener.stream_up()
+
+    def down(self, reason: str) -> None:
+        for listener in self._all():
+            listener.stream_down(reason)
+
+    def _all(self) -> list[OrderListener]:
+        return [listener for listeners in self.of.values() for listener in listeners]
+
+
+async def stream_topics(
+    session: Session, topics: Subscriptions, names: Iterable[str], listener: UpListener
+) -> None:
+    """Subscribes on the running session, or on the one that this starts, and holds it until cancelled."""
+    topics.wanted.update(dict.fromkeys(names))
+    link, ups = session.link, session.ups
+    if link is not None:
+        try:
+            await topics.subscribe(session, link)
+        except (StreamBroken, NotSent) as error:
+            session.fail(link, error.message)
+        if session.up and session.ups == ups:
+            listener.stream_up()
+    await session.hold()
+
+
+async def hold_until_one_fails(
+    mine: Sequence[asyncio.Task[None]], services: Sequence[asyncio.Task[None]]
+) -> None:
+    """Until cancelled, or until one of them ends, which raises what it raised; `mine` are cancelled then."""
+    try:
+        done, _ = await asyncio.wait({*mine, *services}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in mine:
+            task.cancel()
+
+
+async def nothing_to_say(link: Link) -> None:
+    """The greeting of a socket whose address says it all."""
