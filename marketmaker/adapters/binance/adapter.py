@@ -196,6 +196,7 @@ class Binance:
         self._contracts: dict[str, Contract] = {}
         self._price_feeds, self._candle_feeds = PriceFeeds(), CandleFeeds()
         self._order_feeds = OrderFeeds()
+        self._feed_of = self._price_feeds.of.get
         self._owners = Owners(VENUE)
 
         def rest(url: str) -> Rest:
@@ -726,7 +727,7 @@ class Binance:
                 trade = self._hear_other(link, unwrap(message), ts_local_ns)
             if trade is None:
                 return
-            feed = self._price_feeds.of.get(trade.s)
+            feed = self._feed_of(trade.s)
             if feed is None:
                 return
             price = Ticks(feed.contract.price.parse(trade.p))
