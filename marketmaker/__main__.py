@@ -22,6 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
         check,
         exchanges,
         init,
+        keys,
         replay,
         report,
         run,
@@ -40,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     running = subparsers.add_parser("run", help="trade until stopped")
     run.add_arguments(running)
     running.set_defaults(run=launch.run)
-    for command in (check, init, exchanges, report):
+    for command in (check, init, exchanges, keys, report):
         command.add_parser(subparsers)
     replaying = subparsers.add_parser("replay", help="decide a journal again and compare")
     replay.add_arguments(replaying)

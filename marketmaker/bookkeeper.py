@@ -21,7 +21,7 @@ from marketmaker.model.account import AccountState
 from marketmaker.model.action import RaiseAlert, Severity
 from marketmaker.model.instrument import Instrument
 from marketmaker.model.order import Side
-from marketmaker.model.settings import Credentials, Settings
+from marketmaker.model.settings import Settings, without_secrets
 from marketmaker.runtime import log_events
 from marketmaker.runtime.clock import Clock
 from marketmaker.runtime.engine import OnDecided
@@ -71,7 +71,7 @@ class Bookkeeper:
             on_failure=self._failed,
             on_recovered=self._recovered,
         )
-        kept = replace(settings, credentials=Credentials(), ledger=shown(settings.ledger))
+        kept = replace(without_secrets(settings), ledger=shown(settings.ledger))
         self.ledger.open(program=__version__, settings=to_text(to_json(kept)), ts_ns=clock.now_ns())
 
     def hears(self, instrument: Instrument) -> OnDecided:

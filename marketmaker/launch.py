@@ -67,14 +67,7 @@ def check_writable(path: str | None) -> None:
 def run_paper(args: argparse.Namespace) -> int:
     configuration = load_configuration(args.config)
     settings = configuration.settings
-    logs.register_secrets(
-        (
-            settings.credentials.api_key,
-            settings.credentials.api_secret,
-            settings.credentials.passphrase,
-            *secrets_in(settings.ledger),
-        )
-    )
+    logs.register_secrets((*configuration.secrets, *secrets_in(settings.ledger)))
     if args.journal is not None:
         settings = replace(settings, journal=args.journal)
     text = args.feed or settings.paper.feed

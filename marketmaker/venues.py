@@ -59,6 +59,11 @@ CREDENTIAL_NAMES: tuple[str, ...] = tuple(
 )
 """Every credential some venue asks for, the common ones first."""
 
+IDENTIFIERS = frozenset(
+    ("account_address", "account_id", "sub_account_id", "account_index", "api_key_index", "vault")
+)
+"""Credentials that name an account and open nothing: no secrets. Some are short numbers that would mask prices."""
+
 
 def available_venues() -> str:
     """Ids of the venues that work today, for messages."""

@@ -12,7 +12,8 @@ from typing import Any
 
 from marketmaker.cli.table import aligned
 from marketmaker.config import Configuration, load_configuration, paper_instruments
-from marketmaker.model.settings import Settings, SymbolSettings
+from marketmaker.ledger.url import shown
+from marketmaker.model.settings import Settings, SymbolSettings, without_secrets
 from marketmaker.venues import VENUES
 
 HIDDEN = "***"
@@ -72,7 +73,8 @@ def overview(settings: Settings) -> Iterator[tuple[str, str]]:
         for field in dataclasses.fields(settings.credentials)
         if getattr(settings.credentials, field.name)
     ]
-    yield "credentials", ", ".join(held) or "none"
+    source = f" (account {settings.account} of the vault)" if settings.account else ""
+    yield "credentials", (", ".join(held) or "none") + source
     if settings.mode == "paper":
         paper = settings.paper
         yield (
@@ -159,7 +161,11 @@ def as_json(settings: Settings) -> dict[str, Any]:
         field.name: HIDDEN if getattr(settings.credentials, field.name) else ""
         for field in dataclasses.fields(settings.credentials)
     }
-    return {**json_value(settings), "credentials": credentials}
+    return {
+        **json_value(without_secrets(settings)),
+        "credentials": credentials,
+        "ledger": shown(settings.ledger) if settings.ledger else "",
+    }
 
 
 def json_value(value: Any) -> Any:

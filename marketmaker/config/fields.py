@@ -167,13 +167,15 @@ def boolean(node: Node) -> bool:
 
 
 def text(node: Node, *, expects: str) -> str:
-    """A non-empty text without ${...}, which stands for a secret and works only under credentials."""
+    """A non-empty text without ${...}, which stands for a secret and works only where secrets are written."""
     if not isinstance(node, Scalar):
         raise Refused(f"is {shown(node)}; write {expects}")
     if not node.text or (node.plain and node.text.lower() in BOOLEAN_WORDS):
         raise Refused(f"{shown(node)} is not {expects}; write {expects}")
     if "${" in node.text:
-        raise Refused(f"${{...}} works only under credentials; write {expects}")
+        raise Refused(
+            f"${{...}} works only under credentials and for addresses of alerts; write {expects}"
+        )
     if not node.text.isprintable():
         raise Refused(f"{shown(node)} holds a control character; write {expects} without it")
     return node.text

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from marketmaker.config.alerts import build_alerts
 from marketmaker.config.checks import check_symbol
 from marketmaker.config.fields import Refused
 from marketmaker.config.rules import (
@@ -20,7 +21,7 @@ from marketmaker.config.rules import (
     grid_key,
 )
 from marketmaker.config.schema import DEFAULT_BOT_TAG, DEFAULT_EXCHANGE, ROOT
-from marketmaker.config.secrets import expand_secret
+from marketmaker.config.secrets import expand_secret, open_configured_vault
 from marketmaker.config.sections import Report, read_section
 from marketmaker.config.yaml_source import MAX_BYTES, decode, parse_yaml, shown_name
 from marketmaker.errors import ConfigError
@@ -30,6 +31,7 @@ from marketmaker.model.settings import (
     ExecutionSettings,
     GridSettings,
     InstrumentSettings,
+    KeyVaultSettings,
     PaperSettings,
     PriceMonitorSettings,
     RiskSettings,
@@ -38,20 +40,36 @@ from marketmaker.model.settings import (
     SymbolSettings,
 )
 from marketmaker.sim.instruments import paper_instrument
+from marketmaker.venues import CREDENTIAL_NAMES, IDENTIFIERS
 
 SECTIONS = frozenset(
-    {"credentials", "grid", "symbols", "paper", "execution", "price_monitor", "risk", "safety"}
+    {
+        "alerts",
+        "credentials",
+        "execution",
+        "grid",
+        "key_vault",
+        "paper",
+        "price_monitor",
+        "risk",
+        "safety",
+        "symbols",
+    }
 )
 CREDENTIALS_HELD = ("api_key", "api_secret", "passphrase")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """Checked settings, and where in the file each of them stands."""
+    """Checked settings, and where in the file each of them stands.
+
+    `secrets`: every secret that was read on the way, for whoever has to keep them out of what is written.
+    """
 
     settings: Settings
     name: str
     lines: Mapping[str, int]
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
     def locate(self, key: str) -> str:
         """`FILE:LINE` of a key path such as `symbols.ETHUSDT.grid.order_amount`.
@@ -94,10 +112,13 @@ def configuration_from_text(
     tree = parse_yaml(text, name)
     report = Report(name=name)
     values = read_section(tree, ROOT, report, ROOT, at="", secret=False)
-    settings = build_settings(values, report, os.environ if environ is None else environ)
+    secrets: set[str] = set()
+    settings = build_settings(values, report, os.environ if environ is None else environ, secrets)
     if report.problems:
         raise report.error()
-    return Configuration(settings=settings, name=name, lines=report.lines)
+    return Configuration(
+        settings=settings, name=name, lines=report.lines, secrets=frozenset(secrets)
+    )
 
 
 def paper_instruments(settings: Settings) -> dict[str, Instrument]:
@@ -129,15 +150,36 @@ def read_file(path: str) -> bytes:
     raise ConfigError(f"{where}: {problem}")
 
 
-def build_settings(values: dict[str, Any], report: Report, environ: Mapping[str, str]) -> Settings:
-    """Settings from what was read; where something is wrong they are only good for finding what else is."""
+def build_settings(
+    values: dict[str, Any], report: Report, environ: Mapping[str, str], secrets: set[str]
+) -> Settings:
+    """Settings from what was read; where something is wrong they are only good for finding what else is.
+
+    Every secret that was read is added to `secrets`.
+    """
     mode: str | None = values.get("mode")
     exchange: str = values.get("exchange", DEFAULT_EXCHANGE)
     paper = PaperSettings(**values.get("paper", {}))
     safety = SafetySettings(**values.get("safety", {}))
     risk = RiskSettings(**values.get("risk", {}))
     execution = ExecutionSettings(**values.get("execution", {}))
+    key_vault = KeyVaultSettings(**values.get("key_vault", {}))
     credentials = dict(expanded_secrets(values.get("credentials", {}), report, environ))
+    account: str = values.get("account", "")
+    if account:
+        credentials = from_vault(
+            account,
+            exchange=exchange,
+            key_vault=key_vault,
+            written=credentials,
+            report=report,
+            environ=environ,
+            secrets=secrets,
+        )
+        if not credentials:
+            report.doubtful.update(("credentials", *CREDENTIAL_NAMES))
+    secrets.update(value for name, value in credentials.items() if name not in IDENTIFIERS)
+    alerts = build_alerts(values.get("alerts", {}), report, environ, secrets)
 
     if report.trusts(("exchange",)):
         check_exchange(exchange, mode, credentials, report)
@@ -161,6 +203,8 @@ def build_settings(values: dict[str, Any], report: Report, environ: Mapping[str,
         credentials=Credentials(
             **{name: credentials[name] for name in CREDENTIALS_HELD if name in credentials}
         ),
+        key_vault=key_vault,
+        alerts=alerts,
         paper=paper,
         execution=execution,
         price_monitor=PriceMonitorSettings(**values.get("price_monitor", {})),
@@ -177,6 +221,43 @@ def expanded_secrets(
             yield name, expand_secret(text, environ)
         except Refused as refused:
             report.refuse(f"credentials.{name}", str(refused))
+
+
+def from_vault(
+    account: str,
+    *,
+    exchange: str,
+    key_vault: KeyVaultSettings,
+    written: dict[str, str],
+    report: Report,
+    environ: Mapping[str, str],
+    secrets: set[str],
+) -> dict[str, str]:
+    """The credentials stored under this name. {} with a problem in the report when they cannot be had."""
+    if written:
+        report.refuse(
+            "account", "names an account in the vault, and credentials are set too; keep one"
+        )
+        return {}
+    for key, value, example in (
+        ("path", key_vault.path, "path: keys.vault"),
+        ("unlock", key_vault.unlock, "unlock: ${file:vault.key}"),
+    ):
+        if not value and report.trusts(("key_vault", key)):
+            report.refuse(f"key_vault.{key}", f"missing; account needs it, such as {example}")
+    if not report.trusts(("key_vault", "path", "unlock")):
+        return {}
+    key = "key_vault.unlock"
+    try:
+        unlock = expand_secret(key_vault.unlock, environ)
+        secrets.add(unlock)
+        key = "key_vault.path"
+        vault = open_configured_vault(key_vault.path, unlock, environ)
+        key = "account"
+        return dict(vault.find(exchange, account).credentials)
+    except (Refused, ConfigError) as problem:
+        report.refuse(key, str(problem))
+        return {}
 
 
 def build_symbols(values: dict[str, Any], report: Report) -> Iterator[SymbolSettings]:

@@ -23,9 +23,10 @@ from marketmaker.config.fields import (
     text,
     whole,
 )
-from marketmaker.config.secrets import raw_secret
+from marketmaker.config.secrets import CREDENTIAL, raw_secret
 from marketmaker.config.sections import Listed, Nested, Schema, Value
-from marketmaker.config.yaml_source import Node, Scalar, shown
+from marketmaker.config.yaml_source import Items, Node, Scalar, shown
+from marketmaker.model.action import Severity
 from marketmaker.model.client_order_id import valid_tag
 from marketmaker.model.settings import (
     GridSide,
@@ -75,6 +76,60 @@ def ledger_url(node: Node) -> str:
         )
     if not node.text.isprintable() or not LEDGER.fullmatch(node.text):
         raise Refused(f"is not the address of a ledger; write {expects}")
+    return node.text
+
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", re.ASCII)
+TOPIC = re.compile(r"[a-z_]+(\.[a-z_]+)*", re.ASCII)
+
+
+def given_name(node: Node) -> str:
+    expects = "up to 32 letters, digits, dots, dashes or underscores"
+    name = text(node, expects=expects)
+    if not NAME.fullmatch(name):
+        raise Refused(f"{shown(node)} is not a name; write {expects}")
+    return name
+
+
+def account_name(node: Node) -> str:
+    """A name in the vault, "" (in quotes) for none."""
+    if isinstance(node, Scalar) and not node.plain and not node.text:
+        return ""
+    return given_name(node)
+
+
+def names(node: Node) -> tuple[str, ...]:
+    if not isinstance(node, Items):
+        raise Refused(f"{shown(node)} is not a list; write names in brackets, [phone, mail]")
+    return tuple(given_name(entry) for entry in node.nodes)
+
+
+def topics(node: Node) -> tuple[str, ...]:
+    expects = "topics in brackets, [risk, order.filled]"
+    if not isinstance(node, Items):
+        raise Refused(f"{shown(node)} is not a list; write {expects}")
+    for entry in node.nodes:
+        if not isinstance(entry, Scalar) or not TOPIC.fullmatch(entry.text):
+            raise Refused(f"{shown(entry)} is not a topic; write {expects}")
+    return tuple(entry.text for entry in node.nodes if isinstance(entry, Scalar))
+
+
+def vault_path(node: Node) -> str:
+    """A path, or the systemd credential that is the vault; "" (in quotes) for none."""
+    if isinstance(node, Scalar) and CREDENTIAL.fullmatch(node.text):
+        return node.text
+    return path(node)
+
+
+def reference(node: Node) -> str:
+    """Where a secret is; "" (in quotes) for nowhere. The secret itself is refused, and not quoted."""
+    if isinstance(node, Scalar) and not node.plain and not node.text:
+        return ""
+    if not isinstance(node, Scalar) or not node.text.startswith("${"):
+        raise Refused(
+            "must say where the key or the passphrase is; write ${file:PATH}, ${credential:NAME}, "
+            "${keyring:NAME} or ${NAME}"
+        )
     return node.text
 
 
@@ -140,6 +195,48 @@ SYMBOL: Schema = {
 }
 
 CREDENTIALS: Schema = {name: Value(attribute=name, read=raw_secret) for name in CREDENTIAL_NAMES}
+
+KEY_VAULT: Schema = {
+    "path": Value(attribute="path", read=vault_path, nullable=True, null=""),
+    "unlock": Value(attribute="unlock", read=reference, nullable=True, null=""),
+}
+
+ALERT_CHANNEL: Schema = {
+    "name": Value(
+        attribute="name", read=given_name, required="name the channel, such as name: phone"
+    ),
+    "url": Value(
+        attribute="url",
+        read=raw_secret,
+        required="write its address, such as url: ${credential:alerts_phone}",
+    ),
+}
+ALERT_RULE: Schema = {
+    "topics": Value(attribute="topics", read=topics),
+    "severity": Value(attribute="severity", read=member(Severity)),
+    "channels": Value(attribute="channels", read=names),
+    "cool_down": Value(attribute="cool_down_s", read=duration(at_least="0", at_most="86400")),
+    "group": Value(attribute="group_s", read=duration(at_least="0", at_most="3600")),
+}
+HEARTBEAT: Schema = {
+    "url": Value(attribute="url", read=raw_secret, nullable=True, null=""),
+    "url_not_quoting": Value(attribute="url_not_quoting", read=raw_secret, nullable=True, null=""),
+    "interval": Value(attribute="interval_s", read=duration(at_least="1", at_most="3600")),
+}
+ALERTS: Schema = {
+    "channels": Listed(
+        fields=ALERT_CHANNEL,
+        required="list channels, each as `- name: phone` with its url below",
+        optional=True,
+        secret=True,
+    ),
+    "rules": Listed(
+        fields=ALERT_RULE,
+        required="list rules, each as `- severity: warning` with its keys below",
+        optional=True,
+    ),
+    "heartbeat": Nested(fields=HEARTBEAT, secret=True),
+}
 
 PAPER: Schema = {
     "feed": Value(attribute="feed", read=feed),
@@ -223,7 +320,9 @@ ROOT: Schema = {
     ),
     "exchange": Value(attribute="exchange", read=exchange),
     "bot_tag": Value(attribute="bot_tag", read=bot_tag),
+    "account": Value(attribute="account", read=account_name, nullable=True, null=""),
     "credentials": Nested(fields=CREDENTIALS, secret=True),
+    "key_vault": Nested(fields=KEY_VAULT, secret=True),
     "grid": Nested(fields=GRID),
     "symbols": Listed(
         fields=SYMBOL,
@@ -234,6 +333,7 @@ ROOT: Schema = {
     "price_monitor": Nested(fields=PRICE_MONITOR),
     "risk": Nested(fields=RISK),
     "safety": Nested(fields=SAFETY),
+    "alerts": Nested(fields=ALERTS, secret=True),
     "reconcile_interval": Value(
         attribute="reconcile_interval_s", read=duration(at_least="1", at_most="3600")
     ),

@@ -44,10 +44,15 @@ class Nested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """One key with a list of sections, each labelled by its `name`."""
+    """One key with a list of sections, each labelled by its `name`.
+
+    `required`: what to write. `optional`: the list may be missing or empty. `secret`: as for `Nested`.
+    """
 
     fields: Schema
     required: str
+    optional: bool = False
+    secret: bool = False
 
 
 Schema = dict[str, Value | Nested | Listed]
@@ -144,6 +149,8 @@ def read_section(
     for key, described in schema.items():
         if isinstance(described, Nested) or not described.required:
             continue
+        if isinstance(described, Listed) and described.optional:
+            continue
         if key not in first_line and report.trusts((key,)):
             report.refuse(f"{at}.{key}" if at else key, f"missing; {described.required}")
     return values
@@ -172,21 +179,26 @@ def as_section(node: Node, line: int, *, secret: bool) -> Section:
 def read_list(
     node: Node, described: Listed, report: Report, root: Schema, *, at: str
 ) -> tuple[dict[str, Any], ...]:
-    if isinstance(node, Scalar) and (node.is_empty or node.is_null):
+    empty = isinstance(node, Scalar) and (node.is_empty or node.is_null)
+    if empty or (isinstance(node, Items) and not node.nodes):
+        if described.optional:
+            return ()
         raise Refused(f"is empty; {described.required}")
     if not isinstance(node, Items):
-        raise Refused(f"is {shown(node)}, not a list; {described.required}")
-    if not node.nodes:
-        raise Refused(f"is empty; {described.required}")
+        what = "a value" if described.secret else shown(node)
+        raise Refused(f"is {what}, not a list; {described.required}")
     values = []
     for number, child in enumerate(node.nodes, start=1):
         label = f"{at}.{item_label(child, number)}"
         report.lines.setdefault(label, child.line)
         if isinstance(child, Section):
-            read = read_section(child, described.fields, report, root, at=label, secret=False)
+            read = read_section(
+                child, described.fields, report, root, at=label, secret=described.secret
+            )
             values.append(read)
         else:
-            report.refuse(label, f"is {shown(child)}; {described.required}", line=child.line)
+            what = "a value" if described.secret else shown(child)
+            report.refuse(label, f"is {what}; {described.required}", line=child.line)
     return tuple(values)
 
 

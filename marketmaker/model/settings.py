@@ -5,9 +5,13 @@ Times are seconds unless the name says otherwise. Money is in the instrument's q
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import Enum
+
+from marketmaker.model.action import Severity
+
+MASK = "***"
 
 
 class GridSide(Enum):
@@ -178,9 +182,57 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyVaultSettings:
+    """`path` of the encrypted file of accounts, or `${credential:NAME}`; `unlock` says where its key is, never the key."""
+
+    path: str = ""
+    unlock: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertChannel:
+    """Where alerts go. `url` is an apprise address: it holds tokens and passwords, so it never shows."""
+
+    name: str
+    url: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRule:
+    """Which alerts go where: those of at least `severity` whose topic is one of `topics`, or begins with one and a dot.
+
+    No `topics`: all of them. No `channels`: all of them. The same topic of the same symbol is told once in
+    `cool_down_s`; what comes within `group_s` of the first is one message.
+    """
+
+    topics: tuple[str, ...] = ()
+    severity: Severity = Severity.WARNING
+    channels: tuple[str, ...] = ()
+    cool_down_s: float = 300.0
+    group_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatSettings:
+    """Where to say regularly that we quote. `url` "": nowhere; `url_not_quoting` "": to `url` as well."""
+
+    url: str = field(default="", repr=False)
+    url_not_quoting: str = field(default="", repr=False)
+    interval_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertSettings:
+    channels: tuple[AlertChannel, ...] = ()
+    rules: tuple[AlertRule, ...] = ()
+    heartbeat: HeartbeatSettings = field(default_factory=HeartbeatSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The whole configuration. `mode` is paper or live. `journal` and `state_dir` are paths, "" for none.
 
+    `account` is a name in the key vault, "" when `credentials` stand in the configuration.
     `ledger` is a database's address, "" for none; it may hold a password, so it never shows.
     """
 
@@ -188,7 +240,10 @@ class Settings:
     exchange: str
     bot_tag: str
     symbols: tuple[SymbolSettings, ...]
+    account: str = ""
     credentials: Credentials = field(default_factory=Credentials)
+    key_vault: KeyVaultSettings = field(default_factory=KeyVaultSettings)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
     paper: PaperSettings = field(default_factory=PaperSettings)
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
     price_monitor: PriceMonitorSettings = field(default_factory=PriceMonitorSettings)
@@ -201,3 +256,24 @@ class Settings:
     state_dir: str = ""
     ledger: str = field(default="", repr=False)
     log_level: str = "info"
+
+
+def without_secrets(settings: Settings) -> Settings:
+    """What may be shown and kept: credentials are left out, and of where alerts go only the names are left.
+
+    `ledger` may still hold a password (`marketmaker.ledger.url.shown`).
+    """
+    alerts = settings.alerts
+    return replace(
+        settings,
+        credentials=Credentials(),
+        alerts=AlertSettings(
+            channels=tuple(AlertChannel(name=each.name, url=MASK) for each in alerts.channels),
+            rules=alerts.rules,
+            heartbeat=HeartbeatSettings(
+                url=MASK if alerts.heartbeat.url else "",
+                url_not_quoting=MASK if alerts.heartbeat.url_not_quoting else "",
+                interval_s=alerts.heartbeat.interval_s,
+            ),
+        ),
+    )

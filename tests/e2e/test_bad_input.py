@@ -93,7 +93,7 @@ WRONG = [
     Wrong("number for a boolean", base("safety:", "  allow_withdrawal_keys: 1"), 8, "allow_withdrawal_keys", "true or false"),
     Wrong("number for a choice", top("log_level: 3"), 1, "log_level", "debug, info, warning, error, critical"),
     Wrong("boolean for a path", top("journal: no"), 1, "journal", "write a path"),
-    Wrong("variable for a path", top("journal: ${HOME}/j"), 1, "journal: ${...} works only under credentials", "write a path"),
+    Wrong("variable for a path", top("journal: ${HOME}/j"), 1, "journal: ${...} works only under credentials and for addresses", "write a path"),
     Wrong("value for a section", base("risk: off"), 7, "risk", "write its keys below it"),
     Wrong("list for a section", base("paper: [1]"), 7, "paper", "write its keys below it"),
     Wrong("value for a list", base("risk:", "  monitor_symbols: BTCUSDT"), 8, "risk.monitor_symbols", "[BTCUSDT, ETHUSDT]"),

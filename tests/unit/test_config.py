@@ -32,11 +32,14 @@ from marketmaker.config.yaml_source import Items, Section, parse_yaml
 from marketmaker.errors import ConfigError
 from marketmaker.model.instrument import Instrument, Lots
 from marketmaker.model.settings import (
+    AlertRule,
     Credentials,
     ExecutionSettings,
     GridSettings,
     GridSide,
+    HeartbeatSettings,
     InstrumentSettings,
+    KeyVaultSettings,
     PaperSettings,
     PostOnlyPolicy,
     PriceMonitorSettings,
@@ -715,6 +718,9 @@ DEFAULTS: dict[str, Any] = {
     "symbols.grid": GridSettings(order_amount=Decimal(1)),
     "symbols.instrument": InstrumentSettings(),
     "credentials": Credentials(),
+    "key_vault": KeyVaultSettings(),
+    "alerts.rules": AlertRule(),
+    "alerts.heartbeat": HeartbeatSettings(),
     "paper": PaperSettings(),
     "execution": ExecutionSettings(),
     "price_monitor": PriceMonitorSettings(),
@@ -743,7 +749,7 @@ def example_keys(
 
 
 def uncommented(text: str) -> str:
-    return re.sub(r"(?m)^  # (?=[a-z_]+: )", "  ", text)
+    return re.sub(r"(?m)^  # (?=(- |  )?[a-z_]+: )", "  ", text)
 
 
 def test_the_example_states_every_key_with_its_unit_its_default_and_a_reason() -> None:
@@ -756,7 +762,11 @@ def test_the_example_states_every_key_with_its_unit_its_default_and_a_reason() -
         assert found is not None, lines[line - 1]
         stated = found["default"].removeprefix("default ")
         if stated.startswith(("required", "no default")):
-            assert section == "credentials" or key in {"mode", "name", "order_amount"}
+            assert section in {"credentials", "alerts.channels"} or key in {
+                "mode",
+                "name",
+                "order_amount",
+            }
             continue
         entry = parse_yaml(f"{key}: {stated}", "stated").entries[0]
         null = getattr(entry.node, "is_null", False)

@@ -47,14 +47,21 @@ ROOMS = {
     "loopback": Room(ours=names("model errors sim backtest.data"), outside=names("aiohttp")),
     "ledger": Room(ours=names("model errors"), outside=ANYTHING),
     "config": Room(
-        ours=names("model errors venues sim.instruments core.lattice core.sizing"),
-        outside=names("yaml"),
+        ours=names(
+            "model errors venues sim.instruments core.lattice core.sizing private_files vault"
+        ),
+        outside=names("yaml keyring"),
     ),
+    "private_files": Room(ours=names("errors")),
+    "vault": Room(ours=names("errors private_files"), outside=names("cryptography")),
     "venues": Room(ours=names("model errors sim.instruments")),
     "logs": Room(ours=names("errors"), outside=names("structlog")),
     "web": Room(ours=names("model errors ledger"), outside=ANYTHING),
     "cli": Room(
-        ours=names("model errors ledger config venues runtime.journal runtime.wire_format")
+        ours=names(
+            "model errors ledger config venues runtime.journal runtime.wire_format private_files vault"
+        ),
+        outside=names("keyring"),
     ),
     "summary": Room(ours=names("model")),
     "symbol": Room(ours=ANYTHING),
