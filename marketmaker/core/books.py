@@ -47,9 +47,8 @@ class Books:
         fresh = fill if fill is not None and fill.trade_id not in order.trade_ids else None
         if fresh is not None:
             order.trade_ids.add(fresh.trade_id)
-            if not order.adopted:
-                order.trade_lots += fresh.qty_lots
-                order.trade_value += fresh.qty_lots * fresh.price_ticks
+            order.trade_lots += fresh.qty_lots
+            order.trade_value += fresh.qty_lots * fresh.price_ticks
         delta = max(order.booked_lots, cumulative, order.trade_lots) - order.booked_lots
         if delta == 0 and fresh is None:
             return None
@@ -63,8 +62,10 @@ class Books:
             order.booked_value += value
             realised = self._move(slot, order, delta, value)
         if order.trade_lots == order.booked_lots and order.trade_value != order.booked_value:
-            realised += self._correct(slot, order, order.trade_value - order.booked_value)
+            difference = order.trade_value - order.booked_value
+            realised += self._correct(slot, order, difference)
             order.booked_value = order.trade_value
+            value += difference
         self.realised += realised
         fee = ZERO if fresh is None else fresh.fee
         if order.recovered:

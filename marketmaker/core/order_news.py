@@ -119,27 +119,17 @@ class OrderNews:
 
     def take_in(self, report: OrderReport, name: ClientOrderId) -> None:
         """An open order with our tag and no record: its slot takes it if it would have placed it, else it goes."""
-        self.grid.ended_orders.pop(name.sequence, None)
         sign = self.sign_of(name)
         ladder = self.grid.ladders.get(sign)
         slot = self.grid.slots.get(name.slot)
         if ladder is not None and slot is None:
             slot = self.grid.slot_at(name.slot, sign)
-        order = LiveOrder(
-            client_order_id=name,
-            side=report.side,
-            is_exit=report.side != sign,
-            post_only=True,
-            adopted=True,
-            price_ticks=report.price_ticks,
-            qty_lots=report.qty_lots,
-            ts_sent_ns=self.grid.now_ns,
-            venue_order_id=report.venue_order_id,
-            ts_accepted_ns=self.grid.now_ns,
-            ts_changed_ns=self.grid.now_ns,
-            booked_lots=report.filled_lots,
-        )
-        order.booked_value = order.booked_lots * order.price_ticks
+        order = self.earlier_order(report, name, sign)
+        self.grid.ended_orders[name.sequence] = (order, name.slot, sign)
+        if ladder is not None:
+            self.grid.book(self.grid.slot_at(name.slot, sign), order, report.filled_lots, report)
+        if order.booked_lots >= order.qty_lots:
+            return
         fits = (
             ladder is not None
             and slot is not None
@@ -149,7 +139,7 @@ class OrderNews:
             and (
                 order.leaves_lots <= slot.held_lots
                 if order.is_exit
-                else slot.held_lots <= report.filled_lots
+                else slot.held_lots <= order.booked_lots
             )
         )
         if not fits or slot is None:
@@ -157,6 +147,11 @@ class OrderNews:
                 CancelOrder(order=order.reference, reason="open order of ours that no slot wants")
             )
             return
+        del self.grid.ended_orders[name.sequence]
+        if order.booked_lots == order.trade_lots:
+            self.grid.untold.pop(name.sequence, None)
+        order.recovered = False
+        order.missing = 0
         slot.state = LOCKED
         slot.order = order
         self.grid.live[name.sequence] = slot
@@ -164,6 +159,32 @@ class OrderNews:
             self.grid.entry_leaves[sign] += order.leaves_lots
         self.grid.held_changed(slot)
         self.grid.mark((slot.index,))
+
+    def earlier_order(self, report: OrderReport, name: ClientOrderId, sign: int) -> LiveOrder:
+        """The order with what is booked on it: as far as memory and trades tell or, without memory, all that filled
+        until now, for that is in the position from which the inventory is taken."""
+        known = self.grid.ended_orders.get(name.sequence)
+        if known is not None and known[0].client_order_id == name:
+            order = known[0]
+            order.price_ticks, order.qty_lots = report.price_ticks, report.qty_lots
+        else:
+            order = LiveOrder(
+                client_order_id=name,
+                side=report.side,
+                is_exit=report.side != sign,
+                post_only=True,
+                recovered=True,
+                price_ticks=report.price_ticks,
+                qty_lots=report.qty_lots,
+                ts_sent_ns=self.grid.now_ns,
+            )
+            if self.grid.restored is None:
+                order.booked_lots = order.trade_lots = report.filled_lots
+                order.booked_value = order.trade_value = report.filled_lots * report.price_ticks
+                order.covered_ns = report.ts_venue_ns
+        order.venue_order_id = report.venue_order_id
+        order.ts_accepted_ns = order.ts_changed_ns = self.grid.now_ns
+        return order
 
     def sign_of(self, name: ClientOrderId) -> int:
         """Which way the slot of an order without a record looks."""

@@ -76,6 +76,7 @@ from marketmaker.model.instrument import Instrument, Lots, Ticks
 from marketmaker.model.order import (
     ClientOrderId,
     EndReason,
+    Fill,
     NewOrder,
     OrderReport,
     Side,
@@ -175,6 +176,8 @@ class PositionManager:
         self.restored: GridMemory | None = memory
         self.booked_ns = 0
         self.recent_trades: dict[str, None] = {}
+        self.untold: dict[int, LiveOrder] = {}
+        """Orders with quantity booked whose trades are not all known by id, and those an earlier process left."""
 
         self.orders_placed = 0
         self.orders_cancelled = 0
@@ -734,11 +737,16 @@ class PositionManager:
             slot,
             order,
             cumulative,
-            report.fill if report is not None else None,
+            None if report is None else self.fresh_fill(order, report.fill),
             report.ts_venue_ns if report is not None else self.now_ns,
         )
         if record is None:
             return
+        if not order.recovered:
+            if order.booked_lots == order.trade_lots:
+                self.untold.pop(order.client_order_id.sequence, None)
+            else:
+                self.untold[order.client_order_id.sequence] = order
         self.actions.append(record)
         if record.trade_id:
             self.note_trade(record)
@@ -759,6 +767,24 @@ class PositionManager:
                 )
             self.held_changed(slot)
             self.room_made = True
+
+    def fresh_fill(self, order: LiveOrder, fill: Fill | None) -> Fill | None:
+        """The trade, unless an earlier process booked it, or it is in what the order had when it was taken in."""
+        if fill is None or fill.trade_id in self.recent_trades:
+            return None
+        if fill.ts_venue_ns <= order.covered_ns:
+            self.note_covered(fill.trade_id)
+            return None
+        return fill
+
+    def retold(self) -> list[LiveOrder]:
+        """Orders of which more may be told that is booked already: a restart has to know them."""
+        orders = {
+            sequence: slot.order
+            for sequence, slot in self.live.items()
+            if slot.order is not None and (slot.order.booked_lots or slot.order.covered_ns)
+        }
+        return list({**self.untold, **orders}.values())
 
     def note_trade(self, record: RecordFill) -> None:
         self.booked_ns = max(self.booked_ns, record.ts_venue_ns)

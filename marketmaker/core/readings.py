@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from marketmaker.core.grid import Ladder
 from marketmaker.core.lattice import describe_lattice
-from marketmaker.core.slot import Slot
+from marketmaker.core.slot import LiveOrder, Slot
 from marketmaker.model.event import Gate
 from marketmaker.model.instrument import Lots, Quanta
-from marketmaker.model.status import GridMemory, GridTotals, Holding, SlotStatus
+from marketmaker.model.status import BookedOrder, GridMemory, GridTotals, Holding, SlotStatus
 
 if TYPE_CHECKING:
     from marketmaker.core.position_manager import PositionManager
@@ -23,6 +23,7 @@ def remember(grid: PositionManager, memory: GridMemory) -> None:
     grid.ended = memory.ended
     grid.booked_ns = memory.booked_ns
     grid.recent_trades = dict.fromkeys(memory.recent_trades)
+    grid.repair.foreign_lots = memory.foreign_lots
     for gate, reason in ((Gate.PAUSED, memory.paused), (Gate.HELD, memory.held)):
         if reason:
             grid.gates[gate] = reason
@@ -39,6 +40,8 @@ def remember(grid: PositionManager, memory: GridMemory) -> None:
         slot = grid.slot_at(held.slot, home.sign)
         grid.books.adopt(slot, home.sign * held.qty_lots, home.sign * held.cost)
         grid.held_changed(slot)
+    for booked in memory.booked_orders:
+        grid.repair.remember(booked)
 
 
 def memory(grid: PositionManager) -> GridMemory | None:
@@ -60,10 +63,25 @@ def memory(grid: PositionManager) -> GridMemory | None:
         ended=grid.ended if grid.ended_for_good else "",
         booked_ns=grid.booked_ns,
         recent_trades=tuple(grid.recent_trades),
+        booked_orders=tuple(map(booked_order, grid.retold())),
+        foreign_lots=grid.repair.foreign_lots,
         triggered=not grid.limits.waiting,
         lattice=describe_lattice(grid.settings),
         paused=grid.gates.get(Gate.PAUSED, ""),
         held=grid.gates.get(Gate.HELD, ""),
+    )
+
+
+def booked_order(order: LiveOrder) -> BookedOrder:
+    return BookedOrder(
+        client_order_id=order.client_order_id,
+        price_ticks=order.price_ticks,
+        qty_lots=order.qty_lots,
+        booked_lots=Lots(order.booked_lots),
+        booked_value=Quanta(order.booked_value),
+        trade_lots=Lots(order.trade_lots),
+        trade_value=Quanta(order.trade_value),
+        covered_ns=order.covered_ns,
     )
 
 

@@ -6,6 +6,7 @@ differ by the same amount in two readings in a row before the slots follow it, a
 
 from __future__ import annotations
 
+from collections.abc import Container
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,16 @@ from marketmaker.model.event import SnapshotTaken
 from marketmaker.model.instrument import Lots
 from marketmaker.model.order import ClientOrderId, EndReason, Fill, OrderReport, OrderStatus
 from marketmaker.model.settings import PositionPolicy
+from marketmaker.model.status import BookedOrder
 
 if TYPE_CHECKING:
     from marketmaker.core.position_manager import PositionManager
 
 SECOND_LOOK_NS = 2 * SECOND_NS
+UNLISTED_TIMES = 3
+"""In a row, before it is believed that an order of an earlier process is over."""
+UNTOLD_TIMES = 100
+"""In a row, before it is believed that nobody will tell the trades of such an order any more."""
 OVERLAP_NS = 60 * SECOND_NS
 """Trades older than this before the last booked one are taken as booked."""
 
@@ -77,6 +83,9 @@ class Repair:
             self.hear_strange(report, snapshot.ts_asked_ns)
         for slot in differences.missing:
             self.hear_unlisted(slot, snapshot.ts_asked_ns)
+        if self.grid.untold:
+            names = (report.client_order_id for report in snapshot.open_orders)
+            self.forget_what_is_over({name.sequence for name in names if name is not None})
         if differences.position is not None:
             self.hear_position(differences, snapshot.position.entry_price)
         elif not self.grid.position_settled:
@@ -128,6 +137,38 @@ class Repair:
         )
         self.grid.ended_orders[name.sequence] = (order, name.slot, sign)
         self.grid.book(self.grid.slot_at(name.slot, sign), order, 0, report)
+
+    def remember(self, booked: BookedOrder) -> None:
+        """What an earlier process booked on an order of which more may be told."""
+        name = booked.client_order_id
+        sign = self.news.sign_of(name)
+        order = LiveOrder(
+            client_order_id=name,
+            side=name.side,
+            is_exit=name.side != sign,
+            post_only=True,
+            recovered=True,
+            covered_ns=booked.covered_ns,
+            price_ticks=booked.price_ticks,
+            qty_lots=booked.qty_lots,
+            ts_sent_ns=0,
+            booked_lots=booked.booked_lots,
+            booked_value=booked.booked_value,
+            trade_lots=booked.trade_lots,
+            trade_value=booked.trade_value,
+        )
+        self.grid.ended_orders[name.sequence] = (order, name.slot, sign)
+        self.grid.untold[name.sequence] = order
+
+    def forget_what_is_over(self, listed: Container[int]) -> None:
+        """An order that an earlier process left and that is not listed time and again, once its trades are known."""
+        for sequence, order in tuple(self.grid.untold.items()):
+            if not order.recovered:
+                continue
+            order.missing = 0 if sequence in listed else order.missing + 1
+            patience = UNLISTED_TIMES if order.trade_lots == order.booked_lots else UNTOLD_TIMES
+            if order.missing >= patience:
+                del self.grid.untold[sequence]
 
     def repeat_old_cancel(self, slot: Slot) -> None:
         """A cancel whose effect never showed is asked for again."""
@@ -202,8 +243,12 @@ class Repair:
         self.grid.set_timer(self.grid.now_ns + SECOND_LOOK_NS, "snapshot", 0)
 
     def adopt(self, difference: int, entry_price: Decimal) -> None:
-        """Make the slots hold `difference` signed lots more."""
+        """Make the slots hold `difference` signed lots more; what was left to the owner is given and taken first."""
         remaining = difference
+        if difference * self.foreign_lots < 0:
+            back = min(abs(difference), abs(self.foreign_lots)) * (1 if difference > 0 else -1)
+            self.foreign_lots += back
+            remaining -= back
         for sign, ladder in self.grid.ladders.items():
             if sign * remaining < 0:
                 remaining += sign * self.give_up_inventory(ladder, -sign * remaining)

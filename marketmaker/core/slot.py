@@ -88,9 +88,9 @@ class LiveOrder:
     closes: bool = False
     """Part of giving everything back after a stop loss, a take profit or a flatten."""
     recovered: bool = False
-    """Known only from trades that happened while we were not running."""
-    adopted: bool = False
-    """Found open at the venue: only its cumulative quantity counts, for its earlier trades may be told again."""
+    """Placed by an earlier process and no slot's order: what is booked on it belongs to the time before."""
+    covered_ns: int = 0
+    """Trades up to this venue's time are in what was booked when the order was taken in."""
     price_ticks: Ticks
     qty_lots: Lots
     ts_sent_ns: int

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from marketmaker.model.instrument import Lots, Quanta, Ticks
-from marketmaker.model.order import Side
+from marketmaker.model.order import ClientOrderId, Side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,13 +19,33 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BookedOrder:
+    """An order of which more may be told that is booked already: open, or ended with trades that were not told by id.
+
+    `booked_lots` is the largest filled quantity heard, `trade_lots` the sum of the trades known by id, each with what it
+    was booked for (quanta). Trades up to `covered_ns` (venue's time) are in what was booked when it was taken in.
+    """
+
+    client_order_id: ClientOrderId
+    price_ticks: Ticks
+    qty_lots: Lots
+    booked_lots: Lots
+    booked_value: Quanta
+    trade_lots: Lots
+    trade_value: Quanta
+    covered_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GridMemory:
     """What must outlive the process for a restart to keep its levels, ids and cost basis.
 
     `booked_ns`: the venue's time of the last booked fill (or our start), `recent_trades` the ids booked lately: what a
-    restart need not book again. `triggered`: trigger_price was reached. `ended` names why the grid closed itself for good (stop loss, take profit), "" while it runs. `lattice` says in
-    words which levels the slot numbers stand for, "" if unknown. `paused` and `held`: what the operator said when he shut
-    those gates, "" while they are open.
+    restart need not book again; `booked_orders` what is booked of orders that may be told of again. `triggered`:
+    trigger_price was reached. `ended` names why the grid closed itself for good (stop loss, take profit), "" while it
+    runs. `lattice` says in words which levels the slot numbers stand for, "" if unknown. `paused` and `held`: what the
+    operator said when he shut those gates, "" while they are open. `foreign_lots`: signed position that was left to
+    the owner.
     """
 
     anchor_ticks: Ticks
@@ -36,6 +56,8 @@ class GridMemory:
     triggered: bool = False
     booked_ns: int = 0
     recent_trades: tuple[str, ...] = ()
+    booked_orders: tuple[BookedOrder, ...] = ()
+    foreign_lots: int = 0
     paused: str = ""
     held: str = ""
 
