@@ -62,7 +62,7 @@ from marketmaker.model.event import (
     TimerFired,
 )
 from marketmaker.model.instrument import Instrument, Ticks
-from marketmaker.model.order import ClientOrderId, OrderReport, Side
+from marketmaker.model.order import ClientOrderId, Fill, OrderReport, Side
 from marketmaker.model.settings import GridSettings, GridSide, PaperSettings
 from marketmaker.sim.account import FundingPayment
 from marketmaker.sim.exchange import Exchange, News
@@ -137,7 +137,8 @@ class FillLog:
 class Bench:
     """One symbol: its core, its exchange, and what is on its way between them.
 
-    `alerts` counts by topic. `payments`: (time, signed amount) of each funding payment. `gave_up` says why the core
+    `alerts` counts by topic. `payments`: (time, signed amount) of each funding payment. `liquidated`: the venue's trades
+    that closed our position. `gave_up` says why the core
     cannot trade any more, "" while it can. `funding`: recorded rates instead of `paper`'s. `woken` counts the events that were really played. `times`: when each was.
     """
 
@@ -175,6 +176,7 @@ class Bench:
         )
         self.fills = FillLog()
         self.payments: list[tuple[int, float]] = []
+        self.liquidated: list[Fill] = []
         self.alerts: dict[str, int] = {}
         self.gave_up = ""
         self.woken = 0
@@ -392,6 +394,8 @@ class Bench:
         if isinstance(news, OrderReport):
             if news.client_order_id is not None:
                 self._inbox.append(OrderReported(report=news, ts_ns=now_ns))
+            elif news.fill is not None:
+                self.liquidated.append(news.fill)
         elif isinstance(news, FundingPayment):
             self.payments.append((now_ns, float(news.amount)))
             self._inbox.append(

@@ -6,6 +6,7 @@ PnL split, in quote currency, exact; `total` is equity at the end less the balan
     inventory  what is still held, at the last price, against what it cost
     fees       paid, hence negative
     funding    received > 0
+    liquidation  what the venue's closing trades made against what was held then, their fees included
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from typing import Any, TextIO
 import numpy as np
 
 from marketmaker.backtest.arrays import Gap, find_gaps
+from marketmaker.backtest.curve import Curve, steps_of, walk
 from marketmaker.backtest.drive import Bench, FillLog
+from marketmaker.backtest.figures import Figures, RoundTrips, measure, round_trips
 from marketmaker.core import readings
-from marketmaker.model.instrument import Instrument
+from marketmaker.core.position_manager import PositionManager
+from marketmaker.model.instrument import Instrument, Lots, Quanta, Ticks
 from marketmaker.model.status import GridTotals
 
-EQUITY_POINTS = 2_000
+MOST_LEVELS = 60
 NS_PER_S = 1_000_000_000
 GAPS_SHOWN = 3
 
@@ -53,25 +57,17 @@ class PnL:
     inventory: Decimal
     fees: Decimal
     funding: Decimal
+    liquidation: Decimal = Decimal(0)
 
     @property
     def total(self) -> Decimal:
-        return self.grid + self.inventory + self.fees + self.funding
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EquityCurve:
-    """At up to 2,000 evenly spaced moments. `lots` signed; `equity` in quote currency, float: for plots only."""
-
-    ts_ns: list[int]
-    price_ticks: list[int]
-    lots: list[int]
-    equity: list[float]
+        return self.grid + self.inventory + self.fees + self.funding + self.liquidation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """`residual`: what the books cannot explain of the account's equity; 0. `max_drawdown` of the curve's points."""
+    """`residual`: what the books cannot explain of the account's equity; 0. `levels`: prices of the grid in ticks,
+    thinned out where there are many. `gave_up`: why the core ended, "" while it did not."""
 
     instrument: Instrument
     rows: int
@@ -88,9 +84,12 @@ class Result:
     balance: Decimal
     equity_end: Decimal
     residual: Decimal
-    max_drawdown: float
     fills: FillLog
-    curve: EquityCurve
+    curve: Curve
+    trips: RoundTrips
+    figures: Figures
+    levels: tuple[int, ...]
+    gave_up: str
     gaps: tuple[Gap, ...]
     remarks: tuple[str, ...]
 
@@ -105,15 +104,10 @@ def read_result(
 ) -> Result:
     """Of a bench whose data has been driven to its end."""
     totals, instrument, data = readings.totals(bench.manager), bench.instrument, bench.data
-    price = totals.price_ticks or 0
-    value = instrument.notional(price, totals.inventory_lots)  # type: ignore[arg-type]
-    pnl = PnL(
-        grid=instrument.money(totals.realised),
-        inventory=value - instrument.money(totals.inventory_cost),
-        fees=-totals.fees,
-        funding=totals.funding,
-    )
-    curve = equity_curve(bench, float(balance))
+    pnl = split_pnl(bench, totals)
+    steps = steps_of(bench, float(balance))
+    curve = walk(bench, steps)
+    trips = round_trips(bench)
     fills = bench.fills
     traded = sum(map(int.__mul__, fills.price_ticks, fills.qty_lots))
     equity_end = bench.exchange.account.equity()
@@ -133,49 +127,44 @@ def read_result(
         balance=balance,
         equity_end=equity_end,
         residual=equity_end - balance - pnl.total,
-        max_drawdown=max_drawdown(curve),
         fills=fills,
         curve=curve,
+        trips=trips,
+        figures=measure(bench, steps, curve, trips),
+        levels=levels_between(
+            bench.manager, int(curve.low_ticks.min()), int(curve.high_ticks.max())
+        ),
+        gave_up=bench.gave_up,
         gaps=tuple(find_gaps(data)),
         remarks=remarks,
     )
 
 
-def equity_curve(bench: Bench, balance: float) -> EquityCurve:
-    data, fills, instrument = bench.data, bench.fills, bench.instrument
-    places = np.unique(
-        np.linspace(0, len(data) - 1, min(EQUITY_POINTS, len(data))).round().astype(np.int64)
-    )
-    ts_ns = data.ts_ns[places]
-    price = np.asarray(data.price[places], np.float64)
-    quantum = float(instrument.quantum)
-    side = np.array(fills.side, np.int64)
-    signed = side * np.array(fills.qty_lots, np.int64)
-    value = signed * np.array(fills.price_ticks, np.int64)
-    rate = np.where(
-        np.array(fills.is_maker, np.bool_), float(instrument.maker_fee), float(instrument.taker_fee)
-    )
-    paid = (value + abs(value) * rate) * quantum
-    done = np.searchsorted(np.array(fills.ts_ns, np.int64), ts_ns, side="right")
-    lots = np.concatenate([[0], np.cumsum(signed)])[done]
-    cash = balance - np.concatenate([[0.0], np.cumsum(paid)])[done]
-    if bench.payments:
-        when, amounts = zip(*bench.payments, strict=True)
-        got = np.concatenate([[0.0], np.cumsum(amounts)])
-        cash = cash + got[np.searchsorted(np.array(when, np.int64), ts_ns, side="right")]
-    equity = cash + lots * price * quantum
-    return EquityCurve(
-        ts_ns=ts_ns.tolist(),
-        price_ticks=data.price[places].tolist(),
-        lots=lots.tolist(),
-        equity=equity.tolist(),
+def split_pnl(bench: Bench, totals: GridTotals) -> PnL:
+    instrument = bench.instrument
+    value = instrument.notional(totals.price_ticks or Ticks(0), totals.inventory_lots)
+    liquidation = Decimal(0)
+    if bench.liquidated:
+        received = sum(-fill.side * fill.price_ticks * fill.qty_lots for fill in bench.liquidated)
+        liquidation = instrument.money(Quanta(received + totals.adopted_cost))
+        liquidation -= sum((fill.fee for fill in bench.liquidated), Decimal(0))
+    return PnL(
+        grid=instrument.money(totals.realised),
+        inventory=value - instrument.money(totals.inventory_cost),
+        fees=-totals.fees,
+        funding=totals.funding,
+        liquidation=liquidation,
     )
 
 
-def max_drawdown(curve: EquityCurve) -> float:
-    """The largest fall from a peak, in quote currency."""
-    equity = np.array(curve.equity)
-    return float((np.maximum.accumulate(equity) - equity).max()) if len(equity) else 0.0
+def levels_between(manager: PositionManager, low: int, high: int) -> tuple[int, ...]:
+    """Level prices of the grid within [low, high], every n-th where there are more than 60."""
+    if not manager.ladders:
+        return ()
+    lattice = next(iter(manager.ladders.values())).lattice
+    first, last = lattice.at_or_below(Ticks(low)), lattice.at_or_below(Ticks(high)) + 1
+    step = -(-(last - first + 1) // MOST_LEVELS)
+    return tuple(int(lattice.level(number)) for number in range(first, last + 1, step))
 
 
 def as_json(result: Result) -> dict[str, Any]:
@@ -206,12 +195,16 @@ def as_json(result: Result) -> dict[str, Any]:
             "inventory": plain(pnl.inventory),
             "fees": plain(pnl.fees),
             "funding": plain(pnl.funding),
+            "liquidation": plain(pnl.liquidation),
             "total": plain(pnl.total),
         },
         "equity_start": plain(result.balance),
         "equity_end": plain(result.equity_end),
         "equity_residual": plain(result.residual),
-        "max_drawdown": round(result.max_drawdown, 6),
+        "max_drawdown": round(result.figures.max_drawdown, 6),
+        "worst_moment": worst_json(result),
+        "figures": result.figures.as_json(),
+        "gave_up": result.gave_up,
         "liquidations": result.counts["liquidations"],
         "funding_payments": result.counts["funding_payments"],
         "alerts": result.alerts,
@@ -224,6 +217,19 @@ def as_json(result: Result) -> dict[str, Any]:
     }
 
 
+def worst_json(result: Result) -> dict[str, Any]:
+    worst, instrument = result.curve.worst, result.instrument
+    return {
+        "peak": moment(worst.peak_ns),
+        "trough": moment(worst.trough_ns),
+        "recovered": None if worst.recovered_ns is None else moment(worst.recovered_ns),
+        "drawdown": round(worst.depth, 6),
+        "equity": round(worst.equity, 6),
+        "price": plain(instrument.price(Ticks(worst.price_ticks))),
+        "position": plain(instrument.base_qty(Lots(worst.lots))),
+    }
+
+
 def series_json(result: Result) -> dict[str, Any]:
     """Fills and equity in columns, for whoever draws them. Prices in ticks, quantities in lots, times in Unix ns."""
     fills, curve = result.fills, result.curve
@@ -232,10 +238,8 @@ def series_json(result: Result) -> dict[str, Any]:
         "lot_size": plain(result.instrument.base_per_lot),
         "fills": {name: getattr(fills, name).tolist() for name in fills.__slots__},
         "equity": {
-            "ts_ns": curve.ts_ns,
-            "price_ticks": curve.price_ticks,
-            "lots": curve.lots,
-            "equity": curve.equity,
+            name: getattr(curve, name).tolist()
+            for name in ("ts_ns", "price_ticks", "lots", "equity", "drawdown")
         },
     }
 
@@ -258,12 +262,50 @@ def table(result: Result) -> Iterator[tuple[str, str]]:
     held = result.instrument.base_qty(totals.inventory_lots)
     yield "position", f"{plain(held)} {result.instrument.base} in {totals.held_slots:,} slots"
     yield "turnover", f"{result.turnover:,.2f} {quote}"
-    for label in ("grid", "inventory", "fees", "funding", "total"):
-        yield f"PnL {label}", f"{getattr(pnl, label):+,.4f} {quote}"
+    for label in ("grid", "inventory", "fees", "funding", "liquidation", "total"):
+        if label != "liquidation" or result.counts["liquidations"]:
+            yield f"PnL {label}", f"{getattr(pnl, label):+,.4f} {quote}"
     yield "equity", f"{plain(result.balance)} -> {result.equity_end:,.4f} {quote}"
-    yield "drawdown", f"{result.max_drawdown:,.4f} {quote}"
+    yield from figure_rows(result)
     if result.counts["liquidations"]:
         yield "liquidations", str(result.counts["liquidations"])
+    if result.gave_up:
+        yield "ended", result.gave_up
+
+
+def figure_rows(result: Result) -> Iterator[tuple[str, str]]:
+    found, worst, quote = result.figures, result.curve.worst, result.instrument.quote
+    yield (
+        "drawdown",
+        f"{found.max_drawdown:,.4f} {quote} ({found.max_drawdown_share:.2%} of the peak)",
+    )
+    if worst.depth:
+        back = "not recovered" if worst.recovered_ns is None else moment(worst.recovered_ns)
+        held = result.instrument.base_qty(Lots(worst.lots))
+        yield (
+            "worst moment",
+            f"{moment(worst.trough_ns)}: equity {worst.equity:,.2f}, {plain(held)} {result.instrument.base} "
+            f"held at {plain(result.instrument.price(Ticks(worst.price_ticks)))}; recovered: {back}",
+        )
+    yield (
+        "Sharpe, Sortino, Calmar",
+        f"{shown(found.sharpe)}, {shown(found.sortino)}, {shown(found.calmar)} "
+        f"(a year, from {found.periods:,} returns of {found.period_s:,} s)",
+    )
+    yield (
+        "round trips",
+        f"{found.round_trips:,}, {shown(found.winners_share, '.1%')} gain; mean "
+        f"{shown(found.round_trip_mean, '+,.4f')} {quote} ({shown(found.round_trip_mean_bp)} bp); held "
+        f"{span(found.held_median_s)} at the median, {span(found.held_longest_s)} at most",
+    )
+    yield "profit factor", shown(found.profit_factor)
+    yield "PnL per volume", f"{shown(found.pnl_per_volume_bp, '+.3f')} bp"
+    yield "maker share", shown(found.maker_share, ".1%")
+    yield "time in market", f"{found.in_market:.1%}"
+    yield (
+        "exposure",
+        f"{found.exposure_mean:,.2f} {quote} in the mean, {found.exposure_max:,.2f} at most",
+    )
 
 
 def gap_lines(gaps: tuple[Gap, ...]) -> Iterator[str]:
@@ -279,6 +321,20 @@ def gap_lines(gaps: tuple[Gap, ...]) -> Iterator[str]:
         f"{len(gaps):,} gaps, {missing_s / 3600:,.1f} h together; longest: {longest}. Orders rest through a gap, funding "
         "is paid in it, and the first price after it meets them at their own prices"
     )
+
+
+def shown(value: float | None, form: str = ".2f") -> str:
+    return "n/a" if value is None else format(value, form)
+
+
+def span(seconds: float | None) -> str:
+    """As long words as one reads at a glance: 42 s, 7.5 min, 3.2 h, 12.0 d."""
+    if seconds is None:
+        return "n/a"
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def moment(ts_ns: int) -> str:
