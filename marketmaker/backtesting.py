@@ -22,7 +22,7 @@ from marketmaker.runtime.journal import CoreArguments, Journal, JournaledSymbol,
 from marketmaker.runtime.retry import refusal_of
 
 try:
-    from marketmaker.backtest import arrays, cache, result
+    from marketmaker.backtest import arrays, cache, html, result
     from marketmaker.backtest.arrays import MarketData
     from marketmaker.backtest.drive import REQUEST_LIFETIME_S, Bench, drive
     from marketmaker.backtest.funding import RecordedFunding, read_funding
@@ -65,13 +65,16 @@ def run(args: argparse.Namespace) -> int:
     prepared = prepare(configuration, args)
     out = make_directory(args.out)
     remarks = tuple(remarks_on(prepared, args.fill, args.latency))
-    for line in (*prepared.data.described, *understood(prepared, args), *remarks):
+    notes = (*prepared.data.described, *understood(prepared, args))
+    for line in (*notes, *remarks):
         print(f"marketmaker: {line}", file=sys.stderr)
     found = simulate(prepared, args, remarks)
     content = result.as_json(found)
     if out is not None:
         (out / "summary.json").write_text(result.to_text(content) + "\n", encoding="utf-8")
         (out / "series.json").write_text(json.dumps(result.series_json(found)), encoding="utf-8")
+        text = html.page(found, grid=prepared.symbol.grid, notes=notes)
+        (out / "report.html").write_text(text, encoding="utf-8")
     print(result.to_text(content) if args.json else "\n".join(aligned(list(result.table(found)))))
     return 0
 

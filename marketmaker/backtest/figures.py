@@ -111,8 +111,16 @@ def round_trips(bench: Bench) -> RoundTrips:
     return found
 
 
-def periods(bench: Bench, steps: Steps) -> tuple[int, Whole, Floats]:
-    """Length in s, when each period with an event ended, and equity then; first what there was at the beginning."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Periods:
+    """When each period with an event ended, and equity then; first what there was at the beginning."""
+
+    length_s: int
+    ends_ns: Whole
+    equity: Floats
+
+
+def periods(bench: Bench, steps: Steps) -> Periods:
     data = bench.data
     first, last = int(data.ts_ns[0]), int(data.ts_ns[-1])
     span_s = (last - first) / NS_PER_S
@@ -126,10 +134,13 @@ def periods(bench: Bench, steps: Steps) -> tuple[int, Whole, Floats]:
     start = np.concatenate([[0], places[kept]])
     equity = equity_at(data, steps, start, float(bench.instrument.quantum))
     equity[0] = steps.cash[0]
-    return period_s, np.concatenate([[first], marks[kept]]), equity
+    ends_ns = np.concatenate([[first], marks[kept]])
+    return Periods(length_s=period_s, ends_ns=ends_ns, equity=equity)
 
 
-def measure(bench: Bench, steps: Steps, curve: Curve, trips: RoundTrips) -> Figures:
+def measure(
+    bench: Bench, steps: Steps, curve: Curve, trips: RoundTrips, returns: Periods
+) -> Figures:
     data = bench.data
     balance = float(steps.cash[0])
     span_s = max((int(data.ts_ns[-1]) - int(data.ts_ns[0])) / NS_PER_S, 1e-9)
@@ -137,8 +148,7 @@ def measure(bench: Bench, steps: Steps, curve: Curve, trips: RoundTrips) -> Figu
     pnl = (
         float(equity_at(data, steps, np.array([end]), float(bench.instrument.quantum))[0]) - balance
     )
-    period_s, _, equity = periods(bench, steps)
-    sharpe, sortino = ratios(equity, period_s)
+    sharpe, sortino = ratios(returns.equity, returns.length_s)
     annual = pnl / balance * YEAR_S / span_s
     worst = curve.worst
     fills = bench.fills
@@ -150,8 +160,8 @@ def measure(bench: Bench, steps: Steps, curve: Curve, trips: RoundTrips) -> Figu
     held = np.array(trips.held_s)
     some = len(net) > 0
     return Figures(
-        period_s=period_s,
-        periods=len(equity) - 1,
+        period_s=returns.length_s,
+        periods=len(returns.equity) - 1,
         sharpe=sharpe,
         sortino=sortino,
         calmar=annual / worst.share if worst.share > 0 else None,

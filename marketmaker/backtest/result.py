@@ -20,9 +20,9 @@ from typing import Any, TextIO
 import numpy as np
 
 from marketmaker.backtest.arrays import Gap, find_gaps
-from marketmaker.backtest.curve import Curve, steps_of, walk
+from marketmaker.backtest.curve import Curve, Floats, Whole, steps_of, walk
 from marketmaker.backtest.drive import Bench, FillLog
-from marketmaker.backtest.figures import Figures, RoundTrips, measure, round_trips
+from marketmaker.backtest.figures import Figures, RoundTrips, measure, periods, round_trips
 from marketmaker.core import readings
 from marketmaker.core.position_manager import PositionManager
 from marketmaker.model.instrument import Instrument, Lots, Quanta, Ticks
@@ -88,6 +88,8 @@ class Result:
     curve: Curve
     trips: RoundTrips
     figures: Figures
+    period_ends_ns: Whole
+    period_equity: Floats
     levels: tuple[int, ...]
     gave_up: str
     gaps: tuple[Gap, ...]
@@ -108,6 +110,7 @@ def read_result(
     steps = steps_of(bench, float(balance))
     curve = walk(bench, steps)
     trips = round_trips(bench)
+    returns = periods(bench, steps)
     fills = bench.fills
     traded = sum(map(int.__mul__, fills.price_ticks, fills.qty_lots))
     equity_end = bench.exchange.account.equity()
@@ -130,7 +133,9 @@ def read_result(
         fills=fills,
         curve=curve,
         trips=trips,
-        figures=measure(bench, steps, curve, trips),
+        figures=measure(bench, steps, curve, trips, returns),
+        period_ends_ns=returns.ends_ns,
+        period_equity=returns.equity,
         levels=levels_between(
             bench.manager, int(curve.low_ticks.min()), int(curve.high_ticks.max())
         ),

@@ -56,7 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="recorded funding rates (csv, csv.gz, zip of csv, parquet), instead of the configuration's one",
     )
-    parser.add_argument("--out", metavar="DIR", help="write summary.json and series.json here")
+    parser.add_argument(
+        "--out", metavar="DIR", help="write report.html, summary.json and series.json here"
+    )
     parser.add_argument("--journal", metavar="PATH", help="write what was heard and decided here")
     parser.add_argument(
         "--every-event", action="store_true", help="the slow reference: play every event"
