@@ -9,13 +9,15 @@ from dataclasses import dataclass
 class Venue:
     """`credentials` are the keys the configuration's `credentials` section must hold to trade there.
 
-    `available`: this version has an adapter for it.
+    `available`: this version has an adapter for it (`adapters.<id>`). `rehearsal`: `marketmaker venue <id>` serves one
+    on this machine (`loopback.<id>`).
     """
 
     id: str
     name: str
     credentials: tuple[str, ...]
     available: bool = False
+    rehearsal: bool = False
 
 
 KEY_PAIR = ("api_key", "api_secret")
@@ -25,7 +27,7 @@ VENUES: dict[str, Venue] = {
     venue.id: venue
     for venue in (
         Venue(id="paper", name="Embedded paper exchange", credentials=(), available=True),
-        Venue(id="binance", name="Binance USD-M", credentials=KEY_PAIR),
+        Venue(id="binance", name="Binance USD-M", credentials=KEY_PAIR, rehearsal=True),
         Venue(id="okx", name="OKX", credentials=KEY_PAIR_AND_PASSPHRASE),
         Venue(id="bybit", name="Bybit", credentials=KEY_PAIR),
         Venue(id="bitget", name="Bitget", credentials=KEY_PAIR_AND_PASSPHRASE),

@@ -103,7 +103,8 @@ class Session:
 
     `greet(link)` may wait; it ends when the link is ready and raises VenueError when it will not be. `on_message(link,
     message)` must not raise: what it does raise ends `run`. `on_up` and `on_down(reason)` alternate; `on_gone(link,
-    reason)` is called for every link that ends. `opened` counts attempts, `ups` calls of `on_up`.
+    reason)` is called for every link that ends. `ping`: the message that this venue wants every
+    heartbeat, instead of a WebSocket ping when nothing was heard; what answers it comes to `on_message`. `opened` counts attempts, `ups` calls of `on_up`.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Session:
         backoff: Backoff,
         on_gone: Callable[[Link, str], None] = lambda link, reason: None,
         timing: Timing | None = None,
+        ping: bytes = b"",
         dial: Dial | None = None,
     ) -> None:
         self.name = name
@@ -133,6 +135,7 @@ class Session:
         self._on_down = on_down
         self._on_gone = on_gone
         self._backoff = backoff
+        self._ping = ping
         self._dial = dial or dial_picows
         self._links: dict[int, Link] = {}
         self._due = asyncio.Event()
@@ -297,12 +300,17 @@ class Session:
                 return
             if link.heard:
                 link.heard = link.asked = False
+                if self._ping:
+                    link.socket.send(self._ping)
             elif link.asked:
                 self.fail(link, f"silent for {2 * interval_s:g} s")
                 return
             else:
                 link.asked = True
-                link.socket.ping()
+                if self._ping:
+                    link.socket.send(self._ping)
+                else:
+                    link.socket.ping()
             link.timers[0] = loop.call_later(interval_s, beat)
 
         link.timers.insert(0, loop.call_later(interval_s, beat))

@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 from decimal import Decimal, InvalidOperation
 
-VENUES = ("binance",)
+from marketmaker.venues import VENUES
+
+REHEARSED = tuple(venue.id for venue in VENUES.values() if venue.rehearsal)
 SYMBOLS = ("ETHUSDT", "BTCUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Run a venue on this machine: a server that speaks the venue's protocol over the embedded exchange, so that a"
-        " live configuration can be rehearsed without an account. Point rest_url and the ws urls of the configuration"
-        " at it."
+        " live configuration can be rehearsed without an account. Put the endpoints that it prints into the"
+        " configuration."
     )
     parser.epilog = "example: marketmaker venue binance --port 9001 --feed synthetic:7"
-    parser.add_argument("venue", choices=VENUES, help="whose protocol to speak")
+    parser.add_argument("venue", choices=REHEARSED, help="whose protocol to speak")
     parser.add_argument("--port", type=port, default=0, metavar="N", help="default: a free one")
     parser.add_argument(
         "--feed",
@@ -42,10 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--api-key", default="loopback-key", help="default: %(default)s")
     parser.add_argument("--api-secret", default="loopback-secret", help="default: %(default)s")
     parser.add_argument(
+        "--passphrase",
+        default="loopback-passphrase",
+        help="for venues that want one (default: %(default)s)",
+    )
+    parser.add_argument(
         "--unrouted",
         choices=("public", "all"),
-        default="public",
-        help="what stream paths without a route serve: as the venue, or everything as its demo",
+        help="binance only: what stream paths without a route serve, public as the venue (the default) or everything"
+        " as its demo",
     )
     parser.add_argument(
         "--allow-mischief",

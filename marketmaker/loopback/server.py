@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import signal
 import time
 from dataclasses import replace
 
 from marketmaker.backtest.data import SYNTHETIC, open_feed
-from marketmaker.loopback.binance import BinanceSettings, LoopbackBinance
+from marketmaker.errors import ConfigError
+from marketmaker.loopback import make_loopback
+from marketmaker.loopback.stage import LoopbackVenue
 from marketmaker.model.settings import PaperSettings
 
 SYNTHETIC_HISTORY_S = 7_200.0
@@ -20,6 +23,8 @@ FEED_HISTORY_MAX_S = 36_000.0
 
 def run_venue(args: argparse.Namespace) -> int:
     """Raises ConfigError for a feed that cannot be read or a port that is taken."""
+    if args.unrouted and args.venue != "binance":
+        raise ConfigError(f"--unrouted is for binance; {args.venue} has no routes")
     synthetic = args.feed.partition(":")[0] == SYNTHETIC
     history_s = min(SYNTHETIC_HISTORY_S * args.speed, FEED_HISTORY_MAX_S) if synthetic else 0.0
     feed = open_feed(args.feed, tuple(args.symbols), time.time_ns())
@@ -30,23 +35,23 @@ def run_venue(args: argparse.Namespace) -> int:
         leverage=args.leverage or paper.leverage,
         fill=args.fill or paper.fill,
     )
-    venue = LoopbackBinance(
+    venue = make_loopback(
+        args.venue,
         feed=feed,
         paper=paper,
-        settings=BinanceSettings(
-            api_key=args.api_key,
-            api_secret=args.api_secret,
-            unrouted=args.unrouted,
-            control=args.allow_mischief,
-        ),
         speed=args.speed,
         history_s=history_s,
+        api_key=args.api_key,
+        api_secret=args.api_secret,
+        passphrase=args.passphrase,
+        control=args.allow_mischief,
+        **({"unrouted": args.unrouted} if args.unrouted else {}),
     )
     print(f"market: {feed.describe()}", flush=True)
     return asyncio.run(serve(venue, args))
 
 
-async def serve(venue: LoopbackBinance, args: argparse.Namespace) -> int:
+async def serve(venue: LoopbackVenue, args: argparse.Namespace) -> int:
     """Until SIGTERM or SIGINT; an error of the feed is raised."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -56,22 +61,23 @@ async def serve(venue: LoopbackBinance, args: argparse.Namespace) -> int:
         await venue.start(args.port)
         print(described(venue, args), flush=True)
         waiting = asyncio.create_task(stopped.wait())
-        await asyncio.wait({waiting, venue.market_task}, return_when=asyncio.FIRST_COMPLETED)
+        market = venue.stage.market_task
+        await asyncio.wait({waiting, market}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
-        if venue.market_task.done():
-            venue.market_task.result()
+        if market.done():
+            market.result()
     finally:
         await venue.close()
     return 0
 
 
-def described(venue: LoopbackBinance, args: argparse.Namespace) -> str:
+def described(venue: LoopbackVenue, args: argparse.Namespace) -> str:
+    """As it goes into a configuration."""
     lines = [
-        f"REST: {venue.rest_url}",
-        f"streams: {venue.ws_url} with the routes /public, /market and /private",
-        f"order entry: {venue.ws_url}/ws-fapi/v1",
-        f"instruments: {', '.join(venue.instruments)}",
+        "endpoints:",
+        *(f"  {name}: {json.dumps(url)}" for name, url in venue.endpoints.items()),
     ]
+    lines.append(f"instruments: {', '.join(venue.stage.instruments)}")
     if args.allow_mischief:
-        lines.append(f"mischief: {venue.rest_url}/_mischief")
+        lines.append(f"mischief: {venue.stage.rest_url}/_mischief")
     return "\n".join([*lines, "Ctrl-C ends it"])

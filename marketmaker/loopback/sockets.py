@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Any
 
 from aiohttp import ClientConnectionResetError, WSCloseCode, WSMsgType, web
 
@@ -27,6 +28,8 @@ class Socket:
         self.events: frozenset[str] | None = None
         self.opened_s = self.ping_s = self.pong_s = time.monotonic()
         self.control: list[float] = []
+        self.state: dict[str, Any] = {}
+        """What the venue remembers of the client: who it is, since when."""
         self._transport = request.transport
         self._unsent: asyncio.Queue[str | bytes] = asyncio.Queue(UNSENT_MAX)
 

@@ -1,17 +1,19 @@
 """Client order ids on the wire: how a bot, a slot, a side and a sequence number travel through a venue and back.
 
 The venue keeps this id for us, so after `kill -9` with nothing on disk every open order and every trade can be given
-back to its slot. Four forms cover all venues; the adapter picks the one its venue takes:
+back to its slot. These forms cover all venues; the adapter picks the one its venue takes:
 
     form          tag        slot            sequence             used where
     text, 17      3 letters  ± 839,807       36**8, in ms: 89 y   text ids (letters and digits only, lower case)
+    text, lead    3 letters  ± 839,807       36**8, in ms: 89 y   the same behind a lead the venue asks for (Gate: "t-")
     integer, 63   7 bits     ± 65,535        38 bits, in ms: 8 y  64-bit ids
     integer, 48   5 bits     ± 16,383        27 bits, wraps       48-bit ids
+    integer, 32   3 bits     ± 2,047         16 bits, wraps       unsigned 32-bit ids (Backpack)
     integer, 31   3 bits     ± 2,047         15 bits, wraps       31-bit ids
 
 Sequence numbers start at the clock in milliseconds (see `first_sequence`), so a restart that lost its disk does not
-meet the numbers of the run before as long as fewer than 1,000 orders a second were sent. The two short forms wrap;
-use them only where a venue frees an id with its order.
+meet the numbers of the run before as long as fewer than 1,000 orders a second were sent: ids are then never used
+twice, as Bybit asks. The three short forms wrap; use them only where a venue frees an id with its order.
 
 An id of someone else must never decode. The text form starts with the whole tag and ends with a check character; the
 integer forms carry a hash of the tag, so two bots on one account need tags whose hashes differ (`tags_clash`).
@@ -77,16 +79,17 @@ def unzigzag(code: int) -> int:
 
 
 class TextForm:
-    """17 lower-case letters and digits: tag 3, side 1, slot 4, sequence 8, check 1."""
+    """17 lower-case letters and digits: tag 3, side 1, slot 4, sequence 8, check 1; `lead` stands before them."""
 
     sequences = 36**8
     max_slot = 36**4 // 2 - 1
-    length = 17
 
-    def __init__(self, tag: str) -> None:
+    def __init__(self, tag: str, lead: str = "") -> None:
         if not valid_tag(tag):
             raise ValueError(f"bot tag {tag!r} is not 1 to 3 lower-case letters or digits")
-        self.prefix = tag.rjust(3, "0")
+        self.prefix = lead + tag.rjust(3, "0")
+        self.length = 17 + len(lead)
+        self._at = len(self.prefix)
 
     def encode(self, order: ClientOrderId) -> str:
         body = (
@@ -100,12 +103,13 @@ class TextForm:
     def decode(self, wire: str) -> ClientOrderId | None:
         if len(wire) != self.length or not wire.startswith(self.prefix):
             return None
-        side = LETTER_SIDE.get(wire[3])
-        if side is None or not (wire.isascii() and wire.isalnum() and wire == wire.lower()):
+        own = wire[self._at :]
+        side = LETTER_SIDE.get(own[0])
+        if side is None or not (own.isascii() and own.isalnum() and own == own.lower()):
             return None
         if check_character(wire[:-1]) != wire[-1]:
             return None
-        return ClientOrderId(unzigzag(int(wire[4:8], 36)), side, int(wire[8:16], 36))
+        return ClientOrderId(unzigzag(int(own[1:5], 36)), side, int(own[5:13], 36))
 
 
 def check_character(body: str) -> str:
@@ -115,7 +119,7 @@ def check_character(body: str) -> str:
 class IntegerForm:
     """A positive integer of `bits` bits, in decimal text: tag hash, slot, side, sequence from high to low."""
 
-    LAYOUTS = {63: (7, 17, 38), 48: (5, 15, 27), 31: (3, 12, 15)}
+    LAYOUTS = {63: (7, 17, 38), 48: (5, 15, 27), 32: (3, 12, 16), 31: (3, 12, 15)}
 
     def __init__(self, tag: str, bits: int) -> None:
         if not valid_tag(tag):

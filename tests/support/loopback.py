@@ -55,7 +55,7 @@ async def binance_venue(
 def push_quote(
     venue: LoopbackBinance, bid_ticks: int, ask_ticks: int, *, symbol: str = "ETHUSDT"
 ) -> None:
-    venue.push(symbol, make_quote(bid_ticks, ask_ticks, ts_ns=time.time_ns()))
+    venue.stage.push(symbol, make_quote(bid_ticks, ask_ticks, ts_ns=time.time_ns()))
 
 
 def push_trade(
@@ -66,7 +66,7 @@ def push_trade(
     aggressor: Side = Side.SELL,
     symbol: str = "ETHUSDT",
 ) -> None:
-    venue.push(symbol, make_trade(price_ticks, qty_lots, time.time_ns(), aggressor))
+    venue.stage.push(symbol, make_trade(price_ticks, qty_lots, time.time_ns(), aggressor))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +136,9 @@ class RawClient:
         return await self.stream(f"/private/ws?listenKey={key}")
 
     async def stream(self, path: str) -> Stream:
-        before = self.venue.connections
+        before = self.venue.stage.connections
         ws = await self.http.ws_connect(f"{self.venue.ws_url}{path}")
-        await until(lambda: self.venue.connections > before)
+        await until(lambda: self.venue.stage.connections > before)
         return Stream(ws)
 
 

@@ -399,6 +399,21 @@ async def test_a_busy_socket_is_never_asked() -> None:
 
 
 @on_virtual_time
+async def test_a_venue_that_wants_messages_for_pings_gets_one_every_heartbeat() -> None:
+    owner = Owner(heartbeat_s=10.0)
+    owner.session._ping = b"ping"
+    async with running(owner.session):
+        await asyncio.sleep(1)
+        first = owner.net.sockets[0]
+        for _ in range(54):
+            await asyncio.sleep(1)
+            first.heard(b"tick")
+        assert (first.sent, first.pings) == ([b"hello", *[b"ping"] * 5], 0)
+        await asyncio.sleep(31)
+        assert not first.open, "a message that is not answered is believed, too"
+
+
+@on_virtual_time
 async def test_a_subscription_that_stays_silent_ends_its_socket() -> None:
     owner = Owner()
 

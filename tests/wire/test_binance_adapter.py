@@ -145,7 +145,7 @@ async def test_an_order_in_flight_when_the_socket_goes_is_unknown_at_once() -> N
         d.venue.mischief.hang_answers = 1
         answer = d.adapter.place(d.instrument, [make_order(BUY, 299_000, 100)])
         await until(lambda: d.served("WS", "order.place") == 1)
-        d.venue.disconnect_all()
+        d.venue.stage.disconnect_all()
         (outcome,) = await answer
         assert isinstance(outcome, OutcomeUnknown)
         assert outcome.message != "no answer in time", "nobody waited for the deadline"
@@ -153,7 +153,7 @@ async def test_an_order_in_flight_when_the_socket_goes_is_unknown_at_once() -> N
 
 async def test_every_stream_comes_back_after_a_cut_and_says_so() -> None:
     async with desk() as d:
-        d.venue.disconnect_all()
+        d.venue.stage.disconnect_all()
         heard: tuple[HeardOrders | HeardPrices | HeardCandles, ...] = (
             d.orders,
             d.prices,
@@ -180,12 +180,12 @@ async def test_the_dead_mans_switch_is_armed_while_orders_are_streamed_and_off_a
         order = make_order(BUY, 299_000, 100)
         await d.adapter.place(d.instrument, [order])
         await until(lambda: d.served("POST", "/fapi/v1/countdownCancelAll") >= 6)
-        assert len(d.venue.open_orders()) == 1, "re-armed in time"
+        assert len(d.venue.desk.open_orders()) == 1, "re-armed in time"
         venue = d.venue
         armed = dict(d.adapter._switch.armed)
     assert armed == {"ETHUSDT": None}
     assert d.adapter._switch.armed == {}
-    assert len(venue.open_orders()) == 1
+    assert len(venue.desk.open_orders()) == 1
 
 
 async def test_a_rate_limit_with_a_time_keeps_every_request_at_home() -> None:

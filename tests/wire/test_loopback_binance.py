@@ -804,7 +804,7 @@ async def test_a_connection_ends_at_its_age_and_when_it_does_not_answer_pings() 
             ws = await client.http.ws_connect(f"{client.venue.ws_url}/public/ws", autoping=False)
             kinds = [message.type async for message in deaf(ws)]
             assert aiohttp.WSMsgType.PING in kinds or settings.connection_s < 1
-            assert client.venue.connections == 0
+            assert client.venue.stage.connections == 0
 
 
 async def deaf(ws: aiohttp.ClientWebSocketResponse) -> AsyncIterator[aiohttp.WSMessage]:
@@ -855,8 +855,8 @@ async def test_a_feed_of_strangers_and_a_taken_port_are_refused() -> None:
         LoopbackBinance(feed=feed)
     async with binance_venue() as venue:
         other = LoopbackBinance(feed=SyntheticFeed(1, ("ETHUSDT",), time.time_ns()))
-        with pytest.raises(ConfigError, match=str(venue.port)):
-            await other.start(venue.port)
+        with pytest.raises(ConfigError, match=str(venue.stage.port)):
+            await other.start(venue.stage.port)
 
 
 # -- mischief ----------------------------------------------------------------------------------------
@@ -994,11 +994,11 @@ async def test_a_lost_subscription_is_acknowledged() -> None:
 async def test_disconnecting_ends_every_socket_at_once() -> None:
     async with venue_and_client() as (venue, client):
         streams = [await client.listen(), await client.stream("/public/ws")]
-        venue.disconnect_all()
+        venue.stage.disconnect_all()
         for stream in streams:
             with pytest.raises(ConnectionError):
                 await stream.next()
-        await until(lambda: venue.connections == 0)
+        await until(lambda: venue.stage.connections == 0)
 
 
 async def test_post_only_is_refused_at_once_or_later_by_the_stream_as_told(
@@ -1147,7 +1147,7 @@ async def test_the_command_plays_a_market_until_it_is_told_to_stop() -> None:
     async with asyncio.timeout(30):
         while not told or not told[-1].startswith("Ctrl-C"):
             told.append((await process.stdout.readline()).decode())
-    url = next(line.partition(" ")[2].strip() for line in told if line.startswith("REST"))
+    url = next(line.partition('"')[2].strip('"\n') for line in told if "rest_url" in line)
     async with aiohttp.ClientSession() as http:
         address = f"{url}/fapi/v1/klines?symbol=ETHUSDT&interval=5m"
         async with http.get(address) as answer:
@@ -1333,8 +1333,10 @@ async def test_ccxt_watches_orders_trades_candles_and_best_prices() -> None:
 
         async def first(watch: Any, happens: Callable[[], Any]) -> Any:
             watching = asyncio.create_task(watch)
-            connections, streams = venue.connections, len(venue.served)
-            await until(lambda: venue.connections > connections or len(venue.served) > streams)
+            connections, streams = venue.stage.connections, len(venue.served)
+            await until(
+                lambda: venue.stage.connections > connections or len(venue.served) > streams
+            )
             async with asyncio.timeout(5):
                 while not watching.done():
                     happens()

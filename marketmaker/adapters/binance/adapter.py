@@ -933,7 +933,12 @@ def hear_answer(topics: Subscriptions, answer: Kind) -> None:
 
 
 def make(
-    credentials: Credentials, endpoints: Endpoints, bot_tag: str, clock: Clock, rng: random.Random
+    credentials: Credentials,
+    endpoints: Endpoints,
+    bot_tag: str,
+    clock: Clock,
+    rng: random.Random,
+    **parts: Any,
 ) -> Binance:
-    """`LIVE`, `DEMO` or endpoints of your own."""
-    return Binance(credentials, endpoints, bot_tag, clock, rng)
+    """`LIVE`, `DEMO` or endpoints of your own; `parts`: see `Binance`."""
+    return Binance(credentials, endpoints, bot_tag, clock, rng, **parts)

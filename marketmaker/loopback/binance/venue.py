@@ -12,7 +12,6 @@ means nothing; `depth` shows the best level only; the user's own trades are not 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import json
@@ -22,32 +21,37 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from marketmaker.errors import ConfigError
-from marketmaker.loopback import binance_shapes as shapes
-from marketmaker.loopback.bars import Bars
-from marketmaker.loopback.binance_desk import Desk, Params, malformed, need, whole
-from marketmaker.loopback.binance_shapes import Json, Order, WireError
-from marketmaker.loopback.book import Book
-from marketmaker.loopback.limits import Ban, Window
-from marketmaker.loopback.mischief import Failure, Mischief
-from marketmaker.loopback.sockets import Socket, Sockets
-from marketmaker.model.instrument import Instrument, Lots
+from marketmaker.errors import OrderNotFound, Rejected
+from marketmaker.loopback.binance import shapes
+from marketmaker.loopback.binance.shapes import MAX_NOTIONAL, Json, WireError
+from marketmaker.loopback.binance.tickets import (
+    Params,
+    malformed,
+    need,
+    parse_amendment,
+    parse_ticket,
+    refused,
+    whole,
+)
+from marketmaker.loopback.desk import Happened, Income, Order, OwnTrade
+from marketmaker.loopback.figures import money_text, price_text, qty_text, wallet
+from marketmaker.loopback.limits import Window
+from marketmaker.loopback.mischief import Failure
+from marketmaker.loopback.sockets import Socket
+from marketmaker.loopback.stage import Kind, Outcome, Stage, StageSettings, compact
+from marketmaker.model.instrument import Instrument
 from marketmaker.model.market import Quote, Trade
 from marketmaker.model.order import Side
 from marketmaker.model.settings import InstrumentSettings, PaperSettings
-from marketmaker.sim.account import HALF
-from marketmaker.sim.exchange import News
 from marketmaker.sim.feed import MarketFeed
-from marketmaker.sim.instruments import LISTINGS, paper_instrument
 
-HOST = "127.0.0.1"
 MINUTE_MS = 60_000
 DAY_MS = 24 * 60 * MINUTE_MS
 WEEK_MS = 7 * DAY_MS
@@ -76,54 +80,22 @@ STREAMS_MAX = 1024
 BATCH_PLACE = 5
 BATCH_CANCEL = 10
 AGG_TRADES_KEPT = 1_000
-FIRST_TRADE_ID = 6_310_000_000
 ODD_TRADE_EVERY = 20
 """Every so many trades the `@trade` stream also sends one of price and quantity 0."""
 MARK_EVERY_S = 3
 LOWER_CASE = {"orderidlist": "orderIdList", "origclientorderidlist": "origClientOrderIdList"}
 """Names that clients in the field also write so."""
-REORDER_FLUSH_S = 0.2
-MAX_NOTIONAL = "1000000"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BinanceSettings:
-    """`unrouted`: what a stream path without a route serves, "public" as the venue or "all" as its demo.
+class BinanceSettings(StageSettings):
+    """`unrouted`: what a stream path without a route serves, "public" as the venue or "all" as its demo."""
 
-    `gap_s`: how clearly `Mischief.events` separates events from answers. `patience`: requests over the limit in a row
-    that are answered 429 before the ban of `ban_s`. `control`: whether `/_mischief` is there.
-    """
-
-    api_key: str = "loopback-key"
-    api_secret: str = "loopback-secret"
     weight_per_minute: int = 2_400
     orders_per_10s: int = 300
     orders_per_minute: int = 1_200
-    patience: int = 10
-    ban_s: int = 120
     listen_key_s: float = 3_600.0
-    connection_s: float = 86_400.0
-    ping_s: float = 180.0
-    pong_s: float = 600.0
     unrouted: str = "public"
-    gap_s: float = 0.05
-    control: bool = False
-
-
-@dataclass(slots=True, kw_only=True)
-class Outcome:
-    """An answer on its way. `cut`: the connection ends instead; `mute`: there is no answer at all."""
-
-    body: Any = None
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    wait_s: float = 0.0
-    cut: bool = False
-    mute: bool = False
-
-    @property
-    def text(self) -> str:
-        return compact(self.body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +108,7 @@ class Endpoint:
     handle: Callable[[LoopbackBinance, Params], Any]
     weight: int = 1
     security: str = ""
-    kind: str = ""
+    kind: Kind = ""
     orders: tuple[int, int] = (0, 0)
 
 
@@ -158,113 +130,73 @@ class LoopbackBinance:
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.settings = settings or BinanceSettings()
-        self.mischief = Mischief()
-        self.served: deque[tuple[str, str]] = deque(maxlen=100_000)
-        """(method, path) of every REST request, ("WS", method) of every one over WebSocket, oldest first."""
-        self._paper = paper or PaperSettings()
-        self.instruments = _instruments(feed, self._paper, instruments or {})
-        self._asset = next(iter(self.instruments.values())).quote
-        self._clock = now_ns
-        self._book = Book(
-            settings=self._paper,
-            instruments=self.instruments,
+        self.stage = Stage(
+            venue=self,
+            settings=self.settings,
             feed=feed,
+            paper=paper,
+            instruments=instruments,
             speed=speed,
             history_s=history_s,
-            watcher=self,
             now_ns=now_ns,
         )
-        self.desk = Desk(
-            book=self._book,
-            instruments=self.instruments,
-            mischief=self.mischief,
-            send=self._happened,
-            now_ms=self._now_ms,
-        )
-        self._sockets = Sockets(
-            age_s=self.settings.connection_s,
-            ping_s=self.settings.ping_s,
-            pong_s=self.settings.pong_s,
-        )
-        self._bars = {name: Bars() for name in self.instruments}
+        self.mischief, self.served = self.stage.mischief, self.stage.served
+        self.desk, self.instruments = self.stage.desk, self.stage.instruments
+        self._asset = self.stage.quote_asset
+        self._now_ms = self.stage.now_ms
         self._agg_trades: dict[str, deque[Json]] = {
             name: deque(maxlen=AGG_TRADES_KEPT) for name in self.instruments
         }
-        self._last_trade_id = FIRST_TRADE_ID
         self._last_update_id = 400_900_000
         self._candles_open: dict[str, int] = {}
         self._seconds = 0
         self._weight = Window(self.settings.weight_per_minute, MINUTE_MS)
         self._orders_10s = Window(self.settings.orders_per_10s, 10_000)
         self._orders_1m = Window(self.settings.orders_per_minute, MINUTE_MS)
-        self._ban = Ban(self.settings.patience, self.settings.ban_s * 1_000)
         self._listen_key = ""
         self._listen_until_ms = 0
         self._margin_types: dict[str, str] = {}
-        self._countdowns: dict[str, asyncio.TimerHandle] = {}
-        self._held: list[Json] | None = None
-        self._swapped: Json | None = None
-        self._ended = asyncio.Event()
-        self._runner: web.AppRunner | None = None
-        self.port = 0
 
     # -- life ----------------------------------------------------------------------------------------
 
     async def start(self, port: int = 0) -> None:
         """Listen on this machine; port 0 takes a free one. Raises ConfigError when it is taken."""
-        app = web.Application()
+        routes: list[Any] = []
         for route in ROUTES:
             base = f"/{route}" if route else ""
-            app.router.add_get(f"{base}/ws", self._stream(route, combined=False))
-            app.router.add_get(f"{base}/ws/{{names:.+}}", self._stream(route, combined=False))
-            app.router.add_get(f"{base}/stream", self._stream(route, combined=True))
-        app.router.add_get("/ws-fapi/v1", self._order_entry)
-        if self.settings.control:
-            app.router.add_route("*", "/_mischief", self._control)
-        app.router.add_route("*", "/{path:.*}", self._rest)
-        self._book.start()
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, HOST, port)
-        try:
-            await site.start()
-        except OSError as error:
-            await self.close()
-            raise ConfigError(f"port {port} cannot be listened on: {error.strerror}") from error
-        self.port = self._runner.addresses[0][1]
+            routes += [
+                ("GET", f"{base}/ws", self._stream(route, combined=False)),
+                ("GET", f"{base}/ws/{{names:.+}}", self._stream(route, combined=False)),
+                ("GET", f"{base}/stream", self._stream(route, combined=True)),
+            ]
+        routes += [("GET", "/ws-fapi/v1", self._order_entry), ("*", "/{path:.*}", self._rest)]
+        deeds = {"expire_listen_key": self.expire_listen_key}
+        await self.stage.start(port, routes, deeds)
 
     async def close(self) -> None:
-        self._ended.set()
-        for timer in self._countdowns.values():
-            timer.cancel()
-        self._sockets.cut_all()
-        if self._runner is not None:
-            await self._runner.cleanup()
-        await self._book.close()
-
-    @property
-    def market_task(self) -> asyncio.Task[None]:
-        """Ends only with an error of the feed."""
-        return self._book.driver
+        await self.stage.close()
 
     @property
     def rest_url(self) -> str:
-        return f"http://{HOST}:{self.port}"
+        return self.stage.rest_url
 
     @property
     def ws_url(self) -> str:
         """Routes and `/ws-fapi/v1` are below it."""
-        return f"ws://{HOST}:{self.port}"
+        return self.stage.ws_url
+
+    @property
+    def endpoints(self) -> dict[str, str]:
+        """What a configuration writes under `endpoints` to come here."""
+        return {
+            "rest_url": self.rest_url,
+            "ws_public_url": self.ws_url,
+            "ws_private_url": f"{self.ws_url}/private",
+            "ws_order_url": f"{self.ws_url}/ws-fapi/v1",
+            "key_url": self.rest_url,
+        }
 
     # -- for drivers and tests -----------------------------------------------------------------------
-
-    def push(self, symbol: str, event: Trade | Quote) -> None:
-        """Something happens in the market, now."""
-        self._book.push(symbol, event)
-
-    def disconnect_all(self) -> None:
-        """Cut every WebSocket connection."""
-        self._sockets.cut_all()
 
     def expire_listen_key(self) -> None:
         """Tell those who listen by it, then fall silent; the connection stays."""
@@ -272,43 +204,16 @@ class LoopbackBinance:
             return
         key, self._listen_key = self._listen_key, ""
         event = {"e": "listenKeyExpired", "E": self._now_ms(), "listenKey": key}
-        self._sockets.publish(key, compact(event), "listenKeyExpired")
-        self._sockets.drop(key)
-
-    @property
-    def connections(self) -> int:
-        """Open WebSocket connections."""
-        return len(self._sockets)
-
-    def open_orders(self) -> list[Order]:
-        return self.desk.open_orders(None)
-
-    # -- time ----------------------------------------------------------------------------------------
-
-    def _now_ms(self) -> int:
-        return self._clock() // 1_000_000 + self.mischief.clock_offset_ms
+        self.stage.sockets.publish(key, compact(event), "listenKeyExpired")
+        self.stage.sockets.drop(key)
 
     # -- REST ----------------------------------------------------------------------------------------
 
     async def _rest(self, request: web.Request) -> web.StreamResponse:
-        body = await request.text() if request.can_read_body else ""
         query = request.raw_path.partition("?")[2]
-        self.served.append((request.method, request.path))
-        outcome = self._answer(
-            request.method, request.path, query, body, request.headers.get("X-MBX-APIKEY", "")
-        )
-        if outcome.wait_s:
-            await asyncio.sleep(outcome.wait_s)
-        if outcome.mute:
-            await self._ended.wait()
-            outcome.cut = True
-        if outcome.cut and request.transport is not None:
-            request.transport.abort()
-        return web.Response(
-            text=outcome.text,
-            status=outcome.status,
-            headers=outcome.headers,
-            content_type="application/json",
+        key = request.headers.get("X-MBX-APIKEY", "")
+        return await self.stage.respond(
+            request, lambda body: self._answer(request.method, request.path, query, body, key)
         )
 
     def _answer(self, method: str, path: str, query: str, body: str, key: str) -> Outcome:
@@ -326,8 +231,8 @@ class LoopbackBinance:
                 self._check_time(params, now_ms)
                 self._check_signature(unsigned(query) + unsigned(body), params)
         except WireError as error:
-            return self._refusal(error, now_ms)
-        outcome = self._perform(endpoint, path, lambda: endpoint.handle(self, params), params)
+            return self._refusal(error)
+        outcome = self._perform(endpoint, path, params)
         outcome.headers["X-MBX-USED-WEIGHT-1M"] = str(self._weight.look(now_ms))
         if endpoint.orders != (0, 0) and outcome.status == 200:
             outcome.headers["X-MBX-ORDER-COUNT-10S"] = str(self._orders_10s.look(now_ms))
@@ -335,12 +240,7 @@ class LoopbackBinance:
         return outcome
 
     def _at_the_door(self, now_ms: int) -> None:
-        mischief = self.mischief
-        if mischief.ban_s:
-            self._ban.begin(now_ms, round(mischief.ban_s * 1_000))
-            mischief.ban_s = 0.0
-        if now_ms < self._ban.until_ms:
-            until_ms = self._ban.until_ms
+        if until_ms := self.stage.banned_until_ms(now_ms):
             raise WireError(
                 -1003,
                 f"Way too many requests; IP banned until {until_ms}. Please use the websocket for"
@@ -348,17 +248,17 @@ class LoopbackBinance:
                 418,
                 retry_after_s=-(-(until_ms - now_ms) // 1_000),
             )
-        if mischief.maintenance:
+        if self.mischief.maintenance:
             raise UNAVAILABLE
-        if mischief.strikes("rate_limit"):
-            raise self._too_many_requests(mischief.retry_after_s)
+        if self.mischief.strikes("rate_limit"):
+            raise self._too_many_requests(self.mischief.retry_after_s)
 
     def _charge(self, weight: int, now_ms: int) -> None:
         if self._weight.holds(weight, now_ms):
             self._weight.take(weight, now_ms)
-            self._ban.heeded()
+            self.stage.ban.heeded()
             return
-        if self._ban.warned(now_ms):
+        if self.stage.ban.warned(now_ms):
             self._at_the_door(now_ms)
         raise self._too_many_requests(-(-self._weight.left_ms(now_ms) // 1_000))
 
@@ -395,82 +295,54 @@ class LoopbackBinance:
         if not hmac.compare_digest(right, need(params, "signature")):
             raise WireError(-1022, "Signature for this request is not valid.")
 
-    def _refusal(self, error: WireError, now_ms: int) -> Outcome:
-        headers = {"X-MBX-USED-WEIGHT-1M": str(self._weight.look(now_ms))}
+    def _refusal(self, error: WireError) -> Outcome:
+        headers = {"X-MBX-USED-WEIGHT-1M": str(self._weight.look(self._now_ms()))}
         if error.retry_after_s:
             headers["Retry-After"] = str(error.retry_after_s)
         return Outcome(body=error.body(), status=error.status, headers=headers)
 
-    # -- doing what was asked, and doing it wrong ----------------------------------------------------
-
-    def _perform(
-        self, endpoint: Endpoint, path: str, work: Callable[[], Any], params: Params
-    ) -> Outcome:
-        mischief = self.mischief
-        now_ms = self._now_ms()
+    def _perform(self, endpoint: Endpoint, path: str, params: Params) -> Outcome:
         if endpoint.security != "signed":
-            return self._do(work, now_ms)
-        if failure := mischief.failure(path):
-            return _failed(failure)
-        if endpoint.kind and not mischief.may_trade:
-            return self._refusal(
-                WireError(-2015, "Invalid API-key, IP, or permissions for action.", 401), now_ms
-            )
-        exempt = params.get("reduceOnly", "").lower() == "true"
-        if endpoint.kind == "place" and not exempt and mischief.strikes("overloaded"):
-            return self._refusal(OVERLOADED, now_ms)
-        meant = mischief.scope in ("any", endpoint.kind)
-        if meant and mischief.strikes("lose_requests"):
-            return Outcome(cut=True)
-        if meant and mischief.strikes("hang_requests"):
-            return Outcome(mute=True)
-        if meant and mischief.strikes("unknown_not_done"):
-            return self._refusal(UNKNOWN, now_ms)
-        if not self._counts_allow(endpoint.orders, now_ms):
-            return self._refusal(self._too_many_orders(endpoint.orders, now_ms), now_ms)
-        outcome = self._do_apart(work, now_ms)
-        if meant and mischief.strikes("lose_answers"):
-            outcome.cut = True
-        elif meant and mischief.strikes("hang_answers"):
-            outcome.mute = True
-        elif meant and mischief.strikes("unknown_done"):
-            outcome = self._refusal(UNKNOWN, now_ms)
-        outcome.wait_s += mischief.delay_answers_s
-        return outcome
+            return self._do(endpoint, params)
+        return self.stage.perform(
+            lambda: self._do(endpoint, params),
+            self,
+            kind=endpoint.kind,
+            path=path,
+            reduce_only=params.get("reduceOnly", "").lower() == "true",
+            allowed=lambda: self._counted(endpoint.orders, self._now_ms()),
+        )
 
-    def _do(self, work: Callable[[], Any], now_ms: int) -> Outcome:
+    def _do(self, endpoint: Endpoint, params: Params) -> Outcome:
         try:
-            return Outcome(body=work())
+            return Outcome(body=endpoint.handle(self, params))
         except WireError as error:
-            return self._refusal(error, now_ms)
+            return self._refusal(error)
 
-    def _do_apart(self, work: Callable[[], Any], now_ms: int) -> Outcome:
-        """What it causes on the private stream comes with the answer, clearly before it or clearly after it."""
-        when, gap_s = self.mischief.events, self.settings.gap_s
-        if when != "after":
-            outcome = self._do(work, now_ms)
-            outcome.wait_s = gap_s if when == "before" else 0.0
-            return outcome
-        held = self._held = []
-        outcome = self._do(work, now_ms)
-        self._held = None
-        delay_s = self.mischief.delay_answers_s + gap_s
-        asyncio.get_running_loop().call_later(delay_s, self._release, held)
-        return outcome
-
-    def _release(self, held: list[Json]) -> None:
-        for event in held:
-            self._happened(event)
-
-    def _counts_allow(self, orders: tuple[int, int], now_ms: int) -> bool:
+    def _counted(self, orders: tuple[int, int], now_ms: int) -> Outcome | None:
+        """None, or the refusal when a window is full."""
         in_10s, in_minute = orders
-        if not (
-            self._orders_10s.holds(in_10s, now_ms) and self._orders_1m.holds(in_minute, now_ms)
-        ):
-            return False
-        self._orders_10s.take(in_10s, now_ms)
-        self._orders_1m.take(in_minute, now_ms)
-        return True
+        if self._orders_10s.holds(in_10s, now_ms) and self._orders_1m.holds(in_minute, now_ms):
+            self._orders_10s.take(in_10s, now_ms)
+            self._orders_1m.take(in_minute, now_ms)
+            return None
+        return self._refusal(self._too_many_orders(orders, now_ms))
+
+    # -- refusals in the venue's words (see stage.Refusals) ------------------------------------------
+
+    def failed(self, failure: Failure) -> Outcome:
+        return Outcome(body={"code": failure.code, "msg": failure.message}, status=failure.status)
+
+    def may_not_trade(self) -> Outcome:
+        return self._refusal(
+            WireError(-2015, "Invalid API-key, IP, or permissions for action.", 401)
+        )
+
+    def overloaded(self) -> Outcome:
+        return self._refusal(OVERLOADED)
+
+    def unknown(self) -> Outcome:
+        return self._refusal(UNKNOWN)
 
     def _too_many_orders(self, orders: tuple[int, int], now_ms: int) -> WireError:
         if self._orders_10s.holds(orders[0], now_ms):
@@ -484,74 +356,59 @@ class LoopbackBinance:
             retry_after_s=-(-window.left_ms(now_ms) // 1_000),
         )
 
-    # -- the private stream --------------------------------------------------------------------------
+    # -- the account (see desk.Teller) ---------------------------------------------------------------
 
-    def _happened(self, event: Json) -> None:
-        mischief = self.mischief
-        if self._held is not None:
-            self._held.append(event)
-        elif mischief.strikes("lose_events") or mischief.hushes("private"):
-            return
-        elif not mischief.reorder_events:
-            self._send_private(event)
-        elif self._swapped is None:
-            self._swapped = event
-            asyncio.get_running_loop().call_later(REORDER_FLUSH_S, self._unswap)
-        else:
-            self._send_private(event)
-            self._unswap()
+    def on_order(self, order: Order, happened: Happened, trade: OwnTrade | None) -> None:
+        if happened == "fill" and trade is not None:
+            self.stage.tell(shapes.build_trade_lite(order, trade))
+        holding = self.desk.holding(order.instrument.name)
+        self.stage.tell(shapes.build_order_event(order, holding, happened, trade))
 
-    def _unswap(self) -> None:
-        if self._swapped is not None:
-            event, self._swapped = self._swapped, None
-            self._send_private(event)
+    def on_position(self, symbol: str) -> None:
+        position = shapes.build_position_event(self.desk.holding(symbol))
+        self._account_changed("ORDER", Decimal(0), [position])
 
-    def _send_private(self, event: Json) -> None:
-        if not self._listen_key:
-            return
-        text = compact(event)
-        for _ in range(2 if self.mischief.duplicate_events else 1):
-            self._sockets.publish(self._listen_key, text, event["e"])
+    def on_funding(self, income: Income) -> None:
+        self._account_changed("FUNDING_FEE", income.amount, [])
 
-    # -- what the engine tells (see book.Watcher) ----------------------------------------------------
+    def _account_changed(self, reason: str, change: Decimal, positions: list[Json]) -> None:
+        self.stage.tell(
+            shapes.build_account_update(
+                reason=reason,
+                asset=self._asset,
+                wallet=wallet(self.stage.book.exchange.account),
+                change=change,
+                positions=positions,
+                now_ms=self._now_ms(),
+            )
+        )
 
-    def on_news(self, name: str, news: News, now_ns: int) -> None:
-        self.desk.hear(name, news)
+    def send_private(self, event: Json) -> None:
+        if self._listen_key:
+            self.stage.sockets.publish(self._listen_key, compact(event), event["e"])
 
-    def on_history(self, symbol: str, event: Trade | Quote, now_ns: int) -> None:
-        if isinstance(event, Trade):
-            self._last_trade_id += 1
-            self._bars[symbol].trade(event, self._last_trade_id, now_ns // 1_000_000)
+    # -- the market (see stage.Venue) ----------------------------------------------------------------
 
-    def on_market(self, symbol: str, event: Trade | Quote, ts_venue_ns: int, now_ns: int) -> None:
-        now_ms = now_ns // 1_000_000
-        happened_ms = ts_venue_ns // 1_000_000
-        if isinstance(event, Trade):
-            self._traded(symbol, event, happened_ms, now_ms)
-        else:
-            self._quoted(symbol, event, happened_ms, now_ms)
-
-    def _traded(self, symbol: str, trade: Trade, happened_ms: int, now_ms: int) -> None:
-        self._last_trade_id += 1
-        trade_id = self._last_trade_id
-        self._bars[symbol].trade(trade, trade_id, now_ms)
+    def on_trade(
+        self, symbol: str, trade: Trade, number: int, happened_ms: int, now_ms: int
+    ) -> None:
         instrument = self.instruments[symbol]
-        price = shapes.price_text(instrument, trade.price_ticks)
-        qty = shapes.qty_text(instrument, trade.qty_lots)
+        price = price_text(instrument, trade.price_ticks)
+        qty = qty_text(instrument, trade.qty_lots)
         maker_bought = trade.aggressor is Side.SELL
         row = {
-            "a": trade_id,
+            "a": number,
             "p": price,
             "q": qty,
             "nq": qty,
-            "f": trade_id,
-            "l": trade_id,
+            "f": number,
+            "l": number,
             "T": happened_ms,
             "m": maker_bought,
         }
         self._agg_trades[symbol].append(row)
         stream = symbol.lower()
-        self._publish(
+        self.stage.publish(
             f"{stream}@aggTrade", {"e": "aggTrade", "E": now_ms, "s": symbol, **row, "st": 1}
         )
         raw = {
@@ -559,22 +416,22 @@ class LoopbackBinance:
             "E": now_ms,
             "T": happened_ms,
             "s": symbol,
-            "t": trade_id,
+            "t": number,
             "p": price,
             "q": qty,
             "X": "MARKET",
             "m": maker_bought,
         }
-        self._publish(f"{stream}@trade", raw)
-        if trade_id % ODD_TRADE_EVERY == 0:
-            self._publish(f"{stream}@trade", {**raw, "p": "0", "q": "0", "X": "NA"})
+        self.stage.publish(f"{stream}@trade", raw)
+        if number % ODD_TRADE_EVERY == 0:
+            self.stage.publish(f"{stream}@trade", {**raw, "p": "0", "q": "0", "X": "NA"})
 
-    def _quoted(self, symbol: str, quote: Quote, happened_ms: int, now_ms: int) -> None:
+    def on_quote(self, symbol: str, quote: Quote, happened_ms: int, now_ms: int) -> None:
         self._last_update_id += 1
         stream = f"{symbol.lower()}@bookTicker"
-        if self._sockets.wanted(stream) and quote.bid_lots and quote.ask_lots:
+        if self.stage.sockets.wanted(stream) and quote.bid_lots and quote.ask_lots:
             instrument = self.instruments[symbol]
-            self._publish(
+            self.stage.publish(
                 stream,
                 {
                     "e": "bookTicker",
@@ -583,20 +440,17 @@ class LoopbackBinance:
                     "T": happened_ms,
                     "s": symbol,
                     "ps": symbol,
-                    "b": shapes.price_text(instrument, quote.bid_ticks),
-                    "B": shapes.qty_text(instrument, quote.bid_lots),
-                    "a": shapes.price_text(instrument, quote.ask_ticks),
-                    "A": shapes.qty_text(instrument, quote.ask_lots),
+                    "b": price_text(instrument, quote.bid_ticks),
+                    "B": qty_text(instrument, quote.bid_lots),
+                    "a": price_text(instrument, quote.ask_ticks),
+                    "A": qty_text(instrument, quote.ask_lots),
                     "st": 1,
                 },
             )
 
-    def on_second(self, now_ns: int) -> None:
-        now_ms = now_ns // 1_000_000
+    def on_second(self, now_ms: int) -> None:
         self._seconds += 1
-        for bars in self._bars.values():
-            bars.roll(now_ms)
-        streams = self._sockets.streams()
+        streams = self.stage.sockets.streams()
         self._candles_open = {
             stream: open_ms for stream, open_ms in self._candles_open.items() if stream in streams
         }
@@ -613,11 +467,10 @@ class LoopbackBinance:
                 self._tell_candle(stream, symbol, kind[6:], now_ms)
         if self._listen_key and now_ms >= self._listen_until_ms:
             self.expire_listen_key()
-        self._sockets.look_after(str(now_ms).encode())
 
     def _tell_mark(self, stream: str, symbol: str, now_ms: int) -> None:
-        mark = shapes.money_text(self._mark(symbol))
-        self._publish(
+        mark = money_text(self.desk.mark(symbol))
+        self.stage.publish(
             stream,
             {
                 "e": "markPriceUpdate",
@@ -626,9 +479,9 @@ class LoopbackBinance:
                 "p": mark,
                 "i": mark,
                 "P": mark,
-                "r": shapes.money_text(self._paper.funding_rate),
+                "r": money_text(self.stage.paper.funding_rate),
                 "ap": mark,
-                "T": self._next_funding_ms(now_ms),
+                "T": self.stage.next_funding_ms(now_ms),
                 "st": 1,
             },
         )
@@ -640,7 +493,7 @@ class LoopbackBinance:
         told_ms = self._candles_open.get(stream, open_ms)
         self._candles_open[stream] = open_ms
         for start_ms in dict.fromkeys((told_ms, open_ms)):
-            bar = self._bars[symbol].at(start_ms, length_ms)
+            bar = self.stage.bars[symbol].at(start_ms, length_ms)
             if bar is not None:
                 event = shapes.build_candle_event(
                     bar,
@@ -650,11 +503,7 @@ class LoopbackBinance:
                     closed=start_ms < open_ms,
                     now_ms=now_ms,
                 )
-                self._publish(stream, event)
-
-    def _publish(self, stream: str, event: Json) -> None:
-        if self._sockets.wanted(stream) and not self.mischief.hushes(stream):
-            self._sockets.publish(stream, compact(event))
+                self.stage.publish(stream, event)
 
     # -- market and user streams ---------------------------------------------------------------------
 
@@ -672,7 +521,7 @@ class LoopbackBinance:
                     if name:
                         self._subscribe(socket, name)
 
-            return await self._sockets.serve(
+            return await self.stage.sockets.serve(
                 request, route=route, combined=combined, opened=opened, heard=self._heard
             )
 
@@ -686,7 +535,7 @@ class LoopbackBinance:
             heard = socket.route == route
         if self.mischief.strikes("lose_subscriptions"):
             heard = False
-        self._sockets.join(socket, stream, heard=heard)
+        self.stage.sockets.join(socket, stream, heard=heard)
 
     def _route_of(self, stream: str) -> str:
         if stream == self._listen_key:
@@ -715,7 +564,7 @@ class LoopbackBinance:
                         self._subscribe(socket, str(stream))
                 case "UNSUBSCRIBE":
                     for stream in streams:
-                        self._sockets.leave(socket, str(stream))
+                        self.stage.sockets.leave(socket, str(stream))
                 case _:
                     raise ValueError("unknown method or no params")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -727,7 +576,7 @@ class LoopbackBinance:
     # -- order entry over WebSocket ------------------------------------------------------------------
 
     async def _order_entry(self, request: web.Request) -> web.StreamResponse:
-        return await self._sockets.serve(
+        return await self.stage.sockets.serve(
             request,
             route="orders",
             combined=False,
@@ -756,11 +605,7 @@ class LoopbackBinance:
         else:
             reply["error"] = self._ws_error(outcome)
         reply["rateLimits"] = self._used(method)
-        if outcome.wait_s:
-            text = compact(reply)
-            asyncio.get_running_loop().call_later(outcome.wait_s, socket.send, text)
-        else:
-            socket.send(compact(reply))
+        self.stage.later(outcome.wait_s, socket.send, compact(reply))
 
     def _ws_error(self, outcome: Outcome) -> Json:
         """What has no code in an HTTP body has one here, and the Retry-After header becomes a time."""
@@ -789,8 +634,8 @@ class LoopbackBinance:
             given = sorted((name, text) for name, text in params.items() if name != "signature")
             self._check_signature("&".join(f"{name}={text}" for name, text in given), params)
         except WireError as error:
-            return self._refusal(error, now_ms)
-        return self._perform(endpoint, method, lambda: endpoint.handle(self, params), params)
+            return self._refusal(error)
+        return self._perform(endpoint, method, params)
 
     def _used(self, method: str) -> list[Json]:
         now_ms = self._now_ms()
@@ -802,53 +647,6 @@ class LoopbackBinance:
             {**minute, "count": self._orders_1m.look(now_ms)},
         ]
 
-    # -- the control endpoint ------------------------------------------------------------------------
-
-    async def _control(self, request: web.Request) -> web.Response:
-        """GET: the switches as they are. POST: {"set": {switch: value}, "do": ["disconnect", "expire_listen_key"],
-        "quotes": [{symbol, bid, ask, qty}], "trades": [{symbol, price, qty, side}]}."""
-        if request.method == "POST":
-            try:
-                order = await request.json()
-                self.mischief.set(order.get("set", {}))
-                for deed in order.get("do", ()):
-                    DEEDS[deed](self)
-                for event in order.get("quotes", ()):
-                    self.push(event["symbol"], self._quote_of(event))
-                for event in order.get("trades", ()):
-                    self.push(event["symbol"], self._trade_of(event))
-            except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
-                return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
-        names = self.mischief.__dataclass_fields__
-        shown = {name: getattr(self.mischief, name) for name in names if name != "fail"}
-        shown["connections"] = self.connections
-        shown["open_orders"] = len(self.open_orders())
-        return web.json_response(shown)
-
-    def _quote_of(self, event: Json) -> Quote:
-        instrument = self.instruments[event["symbol"]]
-        qty = Lots(int(Decimal(str(event.get("qty", "1000"))) / instrument.lot_size))
-        now_ns = self._clock()
-        return Quote(
-            bid_ticks=instrument.exact_ticks(Decimal(str(event["bid"]))),
-            bid_lots=qty,
-            ask_ticks=instrument.exact_ticks(Decimal(str(event["ask"]))),
-            ask_lots=qty,
-            ts_venue_ns=now_ns,
-            ts_local_ns=now_ns,
-        )
-
-    def _trade_of(self, event: Json) -> Trade:
-        instrument = self.instruments[event["symbol"]]
-        now_ns = self._clock()
-        return Trade(
-            price_ticks=instrument.exact_ticks(Decimal(str(event["price"]))),
-            qty_lots=instrument.exact_lots(Decimal(str(event.get("qty", instrument.lot_size)))),
-            aggressor=Side[event.get("side", "SELL")],
-            ts_venue_ns=now_ns,
-            ts_local_ns=now_ns,
-        )
-
     # -- endpoints: the market -----------------------------------------------------------------------
 
     def _limits(self) -> list[Json]:
@@ -858,13 +656,24 @@ class LoopbackBinance:
             limit_row("ORDERS", "SECOND", 10, self._orders_10s.limit),
         ]
 
-    def _mark(self, symbol: str) -> Decimal:
-        holding = self._book.exchange.account.holdings[symbol]
-        return Decimal(holding.mark2) * HALF * holding.instrument.tick_size
+    def _instrument(self, params: Params) -> Instrument:
+        found = self.instruments.get(need(params, "symbol"))
+        if found is None:
+            raise WireError(-1121, "Invalid symbol.")
+        return found
 
-    def _next_funding_ms(self, now_ms: int) -> int:
-        every_ms = round(self._paper.funding_interval_s * 1_000)
-        return (now_ms // every_ms + 1) * every_ms
+    def _find(self, params: Params) -> Order | None:
+        """By `orderId` or `origClientOrderId`."""
+        instrument = self._instrument(params)
+        if params.get("orderId"):
+            order = self.desk.by_order_id(whole(params, "orderId"))
+            return order if order is not None and order.instrument is instrument else None
+        if not params.get("origClientOrderId"):
+            raise WireError(
+                -1102,
+                "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!",
+            )
+        return self.desk.by_client_id(instrument.name, params["origClientOrderId"])
 
     def _get_time(self, params: Params) -> Json:
         return {"serverTime": self._now_ms()}
@@ -875,14 +684,14 @@ class LoopbackBinance:
         )
 
     def _get_depth(self, params: Params) -> Json:
-        instrument = self.desk.instrument(params)
+        instrument = self._instrument(params)
         matcher = self.desk.market(instrument).matcher
         now_ms = self._now_ms()
 
         def level(ticks: int, lots: int) -> list[list[str]]:
             if not lots:
                 return []
-            return [[shapes.price_text(instrument, ticks), shapes.qty_text(instrument, lots)]]
+            return [[price_text(instrument, ticks), qty_text(instrument, lots)]]
 
         return {
             "lastUpdateId": self._last_update_id,
@@ -893,19 +702,19 @@ class LoopbackBinance:
         }
 
     def _get_agg_trades(self, params: Params) -> list[Json]:
-        instrument = self.desk.instrument(params)
+        instrument = self._instrument(params)
         limit = limit_of(params, 500, 1_000)
         return list(self._agg_trades[instrument.name])[-limit:]
 
     def _get_klines(self, params: Params) -> list[Any]:
-        instrument = self.desk.instrument(params)
+        instrument = self._instrument(params)
         length_ms = INTERVALS_MS.get(need(params, "interval"))
         if length_ms is None:
             raise WireError(-1120, "Invalid interval.")
         limit = limit_of(params, 500, 1_500)
         rows = [
             shapes.build_candle(bar, instrument, length_ms)
-            for bar in self._bars[instrument.name].series(length_ms)
+            for bar in self.stage.bars[instrument.name].series(length_ms)
         ]
         return page(rows, lambda row: int(row[0]), params, limit)
 
@@ -913,31 +722,31 @@ class LoopbackBinance:
         now_ms = self._now_ms()
         rows = []
         for symbol in self._asked(params):
-            mark = shapes.money_text(self._mark(symbol))
+            mark = money_text(self.desk.mark(symbol))
             rows.append(
                 {
                     "symbol": symbol,
                     "markPrice": mark,
                     "indexPrice": mark,
                     "estimatedSettlePrice": mark,
-                    "lastFundingRate": shapes.money_text(self._paper.funding_rate),
+                    "lastFundingRate": money_text(self.stage.paper.funding_rate),
                     "interestRate": "0.00010000",
-                    "nextFundingTime": self._next_funding_ms(now_ms),
+                    "nextFundingTime": self.stage.next_funding_ms(now_ms),
                     "time": now_ms,
                 }
             )
         return rows[0] if params.get("symbol") else rows
 
     def _get_funding_rate(self, params: Params) -> list[Json]:
-        every_ms = round(self._paper.funding_interval_s * 1_000)
-        last_ms = self._next_funding_ms(self._now_ms()) - every_ms
+        every_ms = round(self.stage.paper.funding_interval_s * 1_000)
+        last_ms = self.stage.next_funding_ms(self._now_ms()) - every_ms
         limit = limit_of(params, 100, 1_000)
         rows = [
             {
                 "symbol": symbol,
-                "fundingRate": shapes.money_text(self._paper.funding_rate),
+                "fundingRate": money_text(self.stage.paper.funding_rate),
                 "fundingTime": last_ms - back * every_ms,
-                "markPrice": shapes.money_text(self._mark(symbol)),
+                "markPrice": money_text(self.desk.mark(symbol)),
                 "rateType": "Regular",
             }
             for symbol in self._asked(params)
@@ -953,10 +762,10 @@ class LoopbackBinance:
             rows.append(
                 {
                     "symbol": symbol,
-                    "bidPrice": shapes.price_text(instrument, matcher.bid_ticks),
-                    "bidQty": shapes.qty_text(instrument, matcher.bid_lots),
-                    "askPrice": shapes.price_text(instrument, matcher.ask_ticks),
-                    "askQty": shapes.qty_text(instrument, matcher.ask_lots),
+                    "bidPrice": price_text(instrument, matcher.bid_ticks),
+                    "bidQty": qty_text(instrument, matcher.bid_lots),
+                    "askPrice": price_text(instrument, matcher.ask_ticks),
+                    "askQty": qty_text(instrument, matcher.ask_lots),
                     "time": self._now_ms(),
                     "lastUpdateId": self._last_update_id,
                 }
@@ -966,20 +775,25 @@ class LoopbackBinance:
     def _get_price(self, params: Params) -> Json | list[Json]:
         rows = []
         for symbol in self._asked(params):
-            last = self._bars[symbol].last_ticks or 0
-            price = shapes.price_text(self.instruments[symbol], last)
+            last = self.stage.bars[symbol].last_ticks or 0
+            price = price_text(self.instruments[symbol], last)
             rows.append({"symbol": symbol, "price": price, "time": self._now_ms()})
         return rows[0] if params.get("symbol") else rows
 
     def _asked(self, params: Params) -> list[str]:
         if params.get("symbol"):
-            return [self.desk.instrument(params).name]
+            return [self._instrument(params).name]
         return list(self.instruments)
 
     # -- endpoints: orders ---------------------------------------------------------------------------
 
     def _place(self, params: Params) -> Json:
-        order = self.desk.place(params)
+        market = self.desk.market(self._instrument(params))
+        ticket = parse_ticket(params, market, hedge_mode=self.mischief.hedge_mode)
+        try:
+            order = self.desk.place(ticket)
+        except Rejected as error:
+            raise refused(error) from error
         result = params.get("newOrderRespType", "ACK") == "RESULT"
         return shapes.build_ack(order, as_accepted=not result)
 
@@ -990,7 +804,19 @@ class LoopbackBinance:
         return [self._one(self._place, as_params(item)) for item in items]
 
     def _modify(self, params: Params) -> Json:
-        return shapes.build_modified(self.desk.modify(params))
+        order = self._find(params)
+        if order is None or not order.open:
+            raise WireError(-2013, "Order does not exist.")
+        market = self.desk.market(order.instrument)
+        price_ticks, qty_lots = parse_amendment(params, order, market)
+        if modify_id := params.get("modifyId"):
+            order.extra["modifyId"] = str(whole({"modifyId": modify_id}, "modifyId"))
+        else:
+            order.extra.pop("modifyId", None)
+        try:
+            return shapes.build_modified(self.desk.amend(order, price_ticks, qty_lots))
+        except Rejected as error:
+            raise refused(error) from error
 
     def _modify_batch(self, params: Params) -> list[Json]:
         items = json_list(params, "batchOrders", dict)
@@ -999,10 +825,13 @@ class LoopbackBinance:
         return [self._one(self._modify, as_params(item)) for item in items]
 
     def _cancel(self, params: Params) -> Json:
-        return shapes.build_ack(self.desk.cancel(params))
+        try:
+            return shapes.build_ack(self.desk.cancel(self._find(params)))
+        except OrderNotFound as error:
+            raise refused(error) from error
 
     def _cancel_batch(self, params: Params) -> list[Json]:
-        self.desk.instrument(params)
+        self._instrument(params)
         name = "orderIdList" if params.get("orderIdList") else "origClientOrderIdList"
         ids = json_list(params, name, (int, str))
         if not 0 < len(ids) <= BATCH_CANCEL:
@@ -1018,28 +847,28 @@ class LoopbackBinance:
             return error.body()
 
     def _cancel_all(self, params: Params) -> Json:
-        self.desk.cancel_all(self.desk.instrument(params))
+        self.desk.cancel_all(self._instrument(params).name)
         return {"code": 200, "msg": "The operation of cancel all open order is done."}
 
     def _get_order(self, params: Params) -> Json:
-        order = self.desk.find(params)
+        order = self._find(params)
         if order is None:
             raise WireError(-2013, "Order does not exist.")
         return shapes.build_query(order)
 
     def _get_open_order(self, params: Params) -> Json:
-        order = self.desk.find(params)
+        order = self._find(params)
         if order is None or not order.open:
             raise WireError(-2013, "Order does not exist.")
         return shapes.build_query(order)
 
     def _get_open_orders(self, params: Params) -> list[Json]:
-        symbol = self.desk.instrument(params).name if params.get("symbol") else None
+        symbol = self._instrument(params).name if params.get("symbol") else None
         return [shapes.build_query(order) for order in self.desk.open_orders(symbol)]
 
     def _get_all_orders(self, params: Params) -> list[Json]:
         check_span(params)
-        orders = self.desk.all_orders(self.desk.instrument(params).name)
+        orders = self.desk.all_orders(self._instrument(params).name)
         if params.get("orderId"):
             least = whole(params, "orderId")
             orders = [order for order in orders if order.order_id >= least]
@@ -1048,12 +877,13 @@ class LoopbackBinance:
 
     def _get_user_trades(self, params: Params) -> list[Json]:
         check_span(params)
-        symbol = self.desk.instrument(params).name
+        symbol = self._instrument(params).name
         limit = limit_of(params, 500, 1_000)
-        rows = [row for row, _ in self.desk.trades if row["symbol"] == symbol]
+        trades = [each for each in self.desk.trades if each.order.instrument.name == symbol]
         if params.get("orderId"):
             asked = whole(params, "orderId")
-            rows = [row for row, order_id in self.desk.trades if order_id == asked]
+            trades = [each for each in self.desk.trades if each.order.order_id == asked]
+        rows = [shapes.build_own_trade(each) for each in trades]
         if params.get("fromId"):
             if params.get("startTime") or params.get("endTime"):
                 raise WireError(-1128, "Combination of optional parameters invalid.")
@@ -1064,23 +894,21 @@ class LoopbackBinance:
     def _get_income(self, params: Params) -> list[Json]:
         rows = [
             row
-            for row in self.desk.income
-            if params.get("symbol") in (None, row["symbol"])
+            for income in self.desk.income
+            if (row := shapes.build_income(income, self._asset))
+            and params.get("symbol") in (None, row["symbol"])
             and params.get("incomeType") in (None, row["incomeType"])
         ]
         return page(rows, lambda row: int(row["time"]), params, limit_of(params, 100, 1_000))
 
     def _countdown(self, params: Params) -> Json:
-        instrument = self.desk.instrument(params)
+        instrument = self._instrument(params)
         countdown_ms = whole(params, "countdownTime")
         if countdown_ms < 0:
             raise malformed("countdownTime")
-        if timer := self._countdowns.pop(instrument.name, None):
-            timer.cancel()
-        if countdown_ms:
-            self._countdowns[instrument.name] = asyncio.get_running_loop().call_later(
-                countdown_ms / 1_000, self.desk.cancel_all, instrument
-            )
+        self.stage.set_switch(
+            instrument.name, countdown_ms / 1_000, self.desk.cancel_all, instrument.name
+        )
         return {"symbol": instrument.name, "countdownTime": str(countdown_ms)}
 
     def _get_order_limits(self, params: Params) -> list[Json]:
@@ -1091,7 +919,7 @@ class LoopbackBinance:
 
     def _positions(self, names: list[str], *, every: bool) -> list[Json]:
         """`every`: also those that are flat and have no order."""
-        exchange = self._book.exchange
+        exchange = self.stage.book.exchange
         rows = []
         for name in names:
             market = exchange.market(name)
@@ -1121,15 +949,19 @@ class LoopbackBinance:
         return rows
 
     def _get_balance(self, params: Params) -> list[Json]:
-        return shapes.build_balance(self._book.exchange.account, self._asset, self._now_ms())
+        return shapes.build_balance(self.stage.book.exchange.account, self._asset, self._now_ms())
 
     def _get_account(self, params: Params) -> Json:
         rows = self._positions(list(self.instruments), every=False)
-        return shapes.build_account(self._book.exchange.account, self._asset, rows, self._now_ms())
+        return shapes.build_account(
+            self.stage.book.exchange.account, self._asset, rows, self._now_ms()
+        )
 
     def _get_account_v2(self, params: Params) -> Json:
         rows = self._positions(list(self.instruments), every=True)
-        body = shapes.build_account(self._book.exchange.account, self._asset, rows, self._now_ms())
+        body = shapes.build_account(
+            self.stage.book.exchange.account, self._asset, rows, self._now_ms()
+        )
         for shown, row in zip(body["positions"], rows, strict=True):
             for name in ("entryPrice", "positionInitialMargin", "openOrderInitialMargin"):
                 shown[name] = row[name]
@@ -1140,7 +972,7 @@ class LoopbackBinance:
         return {**config, **body}
 
     def _leverage(self) -> int:
-        return int(self._book.exchange.account.leverage)
+        return int(self.stage.book.exchange.account.leverage)
 
     def _get_symbol_config(self, params: Params) -> list[Json]:
         return [
@@ -1199,13 +1031,13 @@ class LoopbackBinance:
         return {"multiAssetsMargin": self.mischief.multi_assets}
 
     def _set_leverage(self, params: Params) -> Json:
-        instrument = self.desk.instrument(params)
+        instrument = self._instrument(params)
         leverage = whole(params, "leverage")
         if not 1 <= leverage <= 125:
             raise WireError(-4028, f"Leverage {leverage} is not valid")
-        self._book.exchange.account.leverage = Decimal(leverage)
+        self.stage.book.exchange.account.leverage = Decimal(leverage)
         now_ms = self._now_ms()
-        self._happened(
+        self.stage.tell(
             {
                 "e": "ACCOUNT_CONFIG_UPDATE",
                 "E": now_ms,
@@ -1216,7 +1048,7 @@ class LoopbackBinance:
         return {"leverage": leverage, "maxNotionalValue": MAX_NOTIONAL, "symbol": instrument.name}
 
     def _set_margin_type(self, params: Params) -> Json:
-        name = self.desk.instrument(params).name
+        name = self._instrument(params).name
         wanted = need(params, "marginType")
         if wanted not in ("ISOLATED", "CROSSED"):
             raise malformed("marginType")
@@ -1230,7 +1062,7 @@ class LoopbackBinance:
         self, orders_code: int, position_code: int, what: str, names: list[str]
     ) -> None:
         for name in names:
-            market = self._book.exchange.market(name)
+            market = self.stage.book.exchange.market(name)
             if market.open_orders:
                 raise WireError(
                     orders_code, f"{what} cannot be changed if there exists open orders."
@@ -1241,7 +1073,7 @@ class LoopbackBinance:
                 )
 
     def _get_commission(self, params: Params) -> Json:
-        instrument = self.desk.instrument(params)
+        instrument = self._instrument(params)
         return {
             "symbol": instrument.name,
             "makerCommissionRate": f"{instrument.maker_fee:f}",
@@ -1250,7 +1082,7 @@ class LoopbackBinance:
         }
 
     def _get_brackets(self, params: Params) -> list[Json]:
-        rate = float(self._paper.maintenance_margin)
+        rate = float(self.stage.paper.maintenance_margin)
         return [
             {
                 "symbol": symbol,
@@ -1287,7 +1119,7 @@ class LoopbackBinance:
     def _close_listen_key(self, params: Params) -> Json:
         key, self._listen_key = self._listen_key, ""
         if key:
-            self._sockets.drop(key)
+            self.stage.sockets.drop(key)
         return {}
 
 
@@ -1389,10 +1221,6 @@ WS_METHODS: dict[str, Endpoint] = {
     "account.position": _signed(_V._get_positions_v2, 5),
     "v2/account.position": _signed(_V._get_positions, 5),
 }
-DEEDS: dict[str, Callable[[LoopbackBinance], None]] = {
-    "disconnect": _V.disconnect_all,
-    "expire_listen_key": _V.expire_listen_key,
-}
 
 
 def weight_of(endpoint: Endpoint, path: str, params: Params) -> int:
@@ -1403,10 +1231,6 @@ def weight_of(endpoint: Endpoint, path: str, params: Params) -> int:
         limit = limit_of(params, 500, 1_500)
         return 1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1_000 else 10
     return endpoint.weight
-
-
-def compact(body: Any) -> str:
-    return json.dumps(body, separators=(",", ":"))
 
 
 def limit_row(kind: str, interval: str, count: int, limit: int) -> Json:
@@ -1476,20 +1300,21 @@ def page(rows: list[Any], time_ms: Callable[[Any], int], params: Params, limit: 
     return [row for row in rows if time_ms(row) >= start_ms][:limit]
 
 
-def _failed(failure: Failure) -> Outcome:
-    return Outcome(body={"code": failure.code, "msg": failure.message}, status=failure.status)
-
-
-def _instruments(
-    feed: MarketFeed, paper: PaperSettings, own: dict[str, InstrumentSettings]
-) -> dict[str, Instrument]:
-    found = {
-        name: paper_instrument(name, own.get(name, InstrumentSettings()), paper)
-        for name in feed.symbols
-        if name in own or name in LISTINGS
-    }
-    if not found:
-        raise ConfigError(
-            f"the feed holds {', '.join(feed.symbols)}; the venue lists {', '.join(LISTINGS)}"
-        )
-    return found
+def make(
+    *,
+    feed: MarketFeed,
+    paper: PaperSettings | None = None,
+    speed: float = 1.0,
+    history_s: float = 0.0,
+    instruments: dict[str, InstrumentSettings] | None = None,
+    **settings: Any,
+) -> LoopbackBinance:
+    """`settings`: of `BinanceSettings`, the others as they are."""
+    return LoopbackBinance(
+        feed=feed,
+        paper=paper,
+        settings=BinanceSettings(**settings),
+        instruments=instruments,
+        speed=speed,
+        history_s=history_s,
+    )

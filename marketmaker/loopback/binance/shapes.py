@@ -6,13 +6,22 @@ the venue's documentation as of September 2026: acknowledgements have no `avgPri
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from marketmaker.loopback.bars import Bar
+from marketmaker.loopback.desk import Happened, Income, Order, OwnTrade
+from marketmaker.loopback.figures import (
+    decimals,
+    margins,
+    money_text,
+    price_text,
+    qty_text,
+    unrealised,
+    wallet,
+)
 from marketmaker.model.instrument import Instrument
-from marketmaker.model.order import ClientOrderId, Fill, Side
+from marketmaker.model.order import EndReason, OrderStatus, Side
 from marketmaker.sim.account import HALF, Account, Holding
 
 Json = dict[str, Any]
@@ -24,8 +33,17 @@ MAX_QTY = {"BTC": Decimal(1000)}
 MAX_QTY_OTHERS = Decimal(1_000_000)
 MAX_PRICE = Decimal(10_000_000)
 MAX_OPEN_ORDERS = 200
+MAX_NOTIONAL = "1000000"
 PRICE_DECIMALS_MIN = 2
 ZERO = Decimal(0)
+ENDINGS = {
+    EndReason.REQUESTED: "CANCELED",
+    EndReason.LIQUIDATION: "CANCELED",
+    EndReason.SELF_TRADE: "EXPIRED_IN_MATCH",
+}
+"""Every other end is EXPIRED."""
+EXECUTIONS = {"new": "NEW", "fill": "TRADE", "amend": "AMENDMENT", "liquidation": "CALCULATED"}
+INCOME_KINDS = {"fee": "COMMISSION", "pnl": "REALIZED_PNL", "funding": "FUNDING_FEE"}
 
 
 class WireError(Exception):
@@ -46,64 +64,29 @@ class WireError(Exception):
         return {"code": self.code, "msg": self.message}
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Order:
-    """An order as the venue remembers it. `key`: its name at the embedded exchange, which an amendment changes.
-
-    `quanta`: price times lots of its fills. `ending`: the status it will end with, when that is not what the embedded
-    exchange would say. `quiet`: what happens to it now is not told.
-    """
-
-    instrument: Instrument
-    order_id: int
-    client_id: str
-    key: ClientOrderId
-    side: Side
-    kind: str
-    time_in_force: str
-    price_ticks: int
-    qty_lots: int
-    reduce_only: bool
-    self_trade: str
-    time_ms: int
-    update_ms: int
-    filled_lots: int = 0
-    quanta: int = 0
-    status: str = "NEW"
-    ending: str = ""
-    quiet: bool = False
-    modify_id: int | None = None
-    modified: int = 0
-
-    @property
-    def open(self) -> bool:
-        return self.status in ("NEW", "PARTIALLY_FILLED")
-
-    def price(self) -> str:
-        return "0" if self.kind == "MARKET" else price_text(self.instrument, self.price_ticks)
-
-    def average(self) -> Decimal:
-        if not self.filled_lots:
-            return ZERO
-        return Decimal(self.quanta) / self.filled_lots * self.instrument.tick_size
+def price_of(order: Order) -> str:
+    return "0" if order.market else price_text(order.instrument, order.price_ticks)
 
 
-def price_text(instrument: Instrument, ticks: int) -> str:
-    return f"{ticks * instrument.tick_size:f}"
+def kind_of(order: Order) -> str:
+    return "MARKET" if order.market else "LIMIT"
 
 
-def qty_text(instrument: Instrument, lots: int) -> str:
-    return f"{lots * instrument.lot_size:f}"
+def status_of(order: Order) -> str:
+    match order.status:
+        case OrderStatus.OPEN:
+            return "PARTIALLY_FILLED" if order.filled_lots else "NEW"
+        case OrderStatus.FILLED:
+            return "FILLED"
+    return ENDINGS.get(order.end_reason, "EXPIRED") if order.end_reason else "EXPIRED"
 
 
-def money_text(value: Decimal) -> str:
-    return f"{value:.8f}"
+def time_in_force_of(order: Order) -> str:
+    return order.extra.get("timeInForce", "GTC")
 
 
-def decimals(step: Decimal) -> int:
-    exponent = step.normalize().as_tuple().exponent
-    assert isinstance(exponent, int)
-    return max(0, -exponent)
+def self_trade_of(order: Order) -> str:
+    return order.extra.get("selfTradePreventionMode", "NONE")
 
 
 def price_decimals(instrument: Instrument) -> int:
@@ -202,22 +185,22 @@ def build_ack(order: Order, *, as_accepted: bool = False) -> Json:
         "executedQty": done,
         "orderId": order.order_id,
         "origQty": qty_text(order.instrument, order.qty_lots),
-        "price": order.price(),
+        "price": price_of(order),
         "reduceOnly": order.reduce_only,
         "side": order.side.name,
         "positionSide": "BOTH",
-        "status": "NEW" if as_accepted else order.status,
+        "status": "NEW" if as_accepted else status_of(order),
         "stopPrice": "0.00",
         "closePosition": False,
         "symbol": order.instrument.name,
-        "timeInForce": order.time_in_force,
-        "type": order.kind,
-        "origType": order.kind,
+        "timeInForce": time_in_force_of(order),
+        "type": kind_of(order),
+        "origType": kind_of(order),
         "updateTime": order.update_ms,
         "workingType": "CONTRACT_PRICE",
         "priceProtect": False,
         "priceMatch": "NONE",
-        "selfTradePreventionMode": order.self_trade,
+        "selfTradePreventionMode": self_trade_of(order),
         "goodTillDate": 0,
     }
 
@@ -225,8 +208,8 @@ def build_ack(order: Order, *, as_accepted: bool = False) -> Json:
 def build_modified(order: Order) -> Json:
     body = build_ack(order)
     body["pair"] = order.instrument.name
-    if order.modify_id is not None:
-        body["modifyId"] = order.modify_id
+    if modify_id := order.extra.get("modifyId"):
+        body["modifyId"] = int(modify_id)
     return body
 
 
@@ -239,14 +222,15 @@ def build_query(order: Order) -> Json:
     return body
 
 
-def build_own_trade(order: Order, fill: Fill, now_ms: int, pnl: Decimal) -> Json:
-    instrument = order.instrument
+def build_own_trade(trade: OwnTrade) -> Json:
+    """A row of userTrades."""
+    order, fill, instrument = trade.order, trade.fill, trade.order.instrument
     quote = f"{instrument.notional(fill.price_ticks, fill.qty_lots):f}"
     return {
         "buyer": fill.side is Side.BUY,
         "commission": money_text(fill.fee),
         "commissionAsset": instrument.quote,
-        "id": trade_number(fill.trade_id),
+        "id": trade.number,
         "maker": fill.is_maker,
         "orderId": order.order_id,
         "price": price_text(instrument, fill.price_ticks),
@@ -254,45 +238,51 @@ def build_own_trade(order: Order, fill: Fill, now_ms: int, pnl: Decimal) -> Json
         "quoteQty": quote,
         "baseQty": qty_text(instrument, fill.qty_lots),
         "marginAsset": instrument.quote,
-        "realizedPnl": money_text(pnl),
+        "realizedPnl": money_text(trade.pnl),
         "side": fill.side.name,
         "positionSide": "BOTH",
         "symbol": instrument.name,
         "pair": instrument.name,
-        "time": now_ms,
+        "time": trade.time_ms,
     }
 
 
-def trade_number(trade_id: str) -> int:
-    return 7_310_000_000 + int(trade_id)
+def build_income(income: Income, asset: str) -> Json:
+    kind = INCOME_KINDS[income.kind]
+    trade_id = str(income.trade.number) if income.trade else ""
+    return {
+        "symbol": income.symbol,
+        "incomeType": kind,
+        "income": money_text(income.amount),
+        "asset": asset,
+        "info": trade_id or kind,
+        "time": income.time_ms,
+        "tranId": income.number,
+        "tradeId": trade_id,
+    }
 
 
 # -- the private stream ------------------------------------------------------------------------------
 
 
 def build_order_event(
-    order: Order,
-    holding: Holding,
-    happened: str,
-    now_ms: int,
-    *,
-    fill: Fill | None = None,
-    pnl: Decimal = ZERO,
+    order: Order, holding: Holding, happened: Happened, trade: OwnTrade | None
 ) -> Json:
-    """`happened`: NEW, TRADE, CANCELED, EXPIRED, AMENDMENT or CALCULATED."""
-    instrument = order.instrument
+    instrument, now_ms = order.instrument, order.update_ms
+    fill, pnl = (trade.fill, trade.pnl) if trade else (None, ZERO)
+    status = status_of(order)
     body: Json = {
         "s": instrument.name,
         "c": order.client_id,
         "S": order.side.name,
-        "o": order.kind,
-        "f": order.time_in_force,
+        "o": kind_of(order),
+        "f": time_in_force_of(order),
         "q": qty_text(instrument, order.qty_lots),
-        "p": order.price(),
+        "p": price_of(order),
         "ap": f"{order.average():f}" if order.filled_lots else "0",
         "sp": "0",
-        "x": happened,
-        "X": order.status,
+        "x": execution_of(happened, status),
+        "X": status,
         "i": order.order_id,
         "l": qty_text(instrument, fill.qty_lots) if fill else "0",
         "z": qty_text(instrument, order.filled_lots) if order.filled_lots else "0",
@@ -300,44 +290,50 @@ def build_order_event(
         "n": money_text(fill.fee) if fill else "0",
         "N": instrument.quote,
         "T": now_ms,
-        "t": trade_number(fill.trade_id) if fill else 0,
+        "t": trade.number if trade else 0,
         "b": f"{holding.opening[Side.BUY] * instrument.quantum:f}",
         "a": f"{holding.opening[Side.SELL] * instrument.quantum:f}",
         "m": fill.is_maker if fill else False,
         "R": order.reduce_only,
         "wt": "CONTRACT_PRICE",
-        "ot": order.kind,
+        "ot": kind_of(order),
         "ps": "BOTH",
         "cp": False,
         "rp": money_text(pnl) if pnl else "0",
         "pP": False,
         "si": 0,
         "ss": 0,
-        "V": order.self_trade,
+        "V": self_trade_of(order),
         "pm": "NONE",
         "gtd": 0,
-        "er": "4" if order.status == "EXPIRED_IN_MATCH" else "0",
+        "er": "4" if status == "EXPIRED_IN_MATCH" else "0",
     }
-    if order.modify_id is not None:
-        body["M"] = str(order.modify_id)
+    if modify_id := order.extra.get("modifyId"):
+        body["M"] = modify_id
     return {"e": "ORDER_TRADE_UPDATE", "T": now_ms, "E": now_ms, "o": body}
 
 
-def build_trade_lite(order: Order, fill: Fill, now_ms: int) -> Json:
-    instrument = order.instrument
+def execution_of(happened: Happened, status: str) -> str:
+    if happened == "end":
+        return "CANCELED" if status == "CANCELED" else "EXPIRED"
+    return EXECUTIONS[happened]
+
+
+def build_trade_lite(order: Order, trade: OwnTrade) -> Json:
+    instrument, fill, now_ms = order.instrument, trade.fill, order.update_ms
     return {
         "e": "TRADE_LITE",
         "E": now_ms,
         "T": now_ms,
         "s": instrument.name,
         "q": qty_text(instrument, order.qty_lots),
-        "p": order.price(),
+        "p": price_of(order),
         "m": fill.is_maker,
         "c": order.client_id,
         "S": order.side.name,
         "L": price_text(instrument, fill.price_ticks),
         "l": qty_text(instrument, fill.qty_lots),
-        "t": trade_number(fill.trade_id),
+        "t": trade.number,
         "i": order.order_id,
     }
 
@@ -389,24 +385,6 @@ def entry_text(holding: Holding) -> str:
         return "0.0"
     entry = holding.entry_ticks * holding.instrument.tick_size
     return f"{entry:.{price_decimals(holding.instrument) + 4}f}"
-
-
-def unrealised(holding: Holding) -> Decimal:
-    """Against the average entry price, which is what the venue shows."""
-    mark = Decimal(holding.mark2) * HALF
-    return holding.lots * (mark - holding.entry_ticks) * holding.instrument.quantum
-
-
-def wallet(account: Account) -> Decimal:
-    """Equity less what is unrealised: what partial closes made is in it, as it is at the venue."""
-    held = (holding for holding in account.holdings.values() if holding.lots)
-    return account.equity() - sum((unrealised(holding) for holding in held), ZERO)
-
-
-def margins(holding: Holding, leverage: Decimal) -> tuple[Decimal, Decimal]:
-    """Initial margin of the position and of the open orders."""
-    position = abs(holding.notional()) / leverage
-    return position, holding.exposure2() * holding.half_quantum / leverage - position
 
 
 def build_position(
