@@ -125,6 +125,14 @@ class Exchange:
             self._emit(market.name, payment, now_ns)
         self._watch_margin(now_ns)
 
+    def hit(self, name: str, order: BookOrder, qty_lots: int, now_ns: int) -> None:
+        """Somebody takes 0 < `qty_lots` <= what is left of a resting order, at its price, wherever the market stands."""
+        market = self.market(name)
+        order.leaves_lots -= qty_lots
+        if not order.leaves_lots:
+            market.matcher.remove(order)
+        self._book(market, (Execution(order, order.price_ticks, qty_lots, True),), now_ns)
+
     # -- requests ------------------------------------------------------------------------------------
 
     def place(self, name: str, new: NewOrder, now_ns: int) -> OrderReport:
