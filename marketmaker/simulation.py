@@ -41,6 +41,7 @@ from marketmaker.cli import simulate as cli
 from marketmaker.core import readings
 from marketmaker.core import slot as slot_table
 from marketmaker.errors import ConfigError, VenueError
+from marketmaker.model.event import SettingsChanged
 from marketmaker.model.instrument import Instrument
 from marketmaker.model.market import Quote, Trade
 from marketmaker.model.settings import (
@@ -77,6 +78,10 @@ RESTART_S = (5.5, 9.0)
 """Longer than a request may be under way."""
 SHORTEST_MINUTES = 2.0
 LAST_LINES = 40
+NO_LIMIT: dict[GridSide, Decimal] = {}
+STOP_LOSS = {GridSide.LONG: Decimal(2985), GridSide.SHORT: Decimal(3005)}
+"""The market begins at 3,000 and ranges about a little less."""
+DISK_FAULTS = frozenset({Fault.DISK_FULL, Fault.DISK_SHORT, Fault.DISK_SLOW})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,9 +212,7 @@ class World:
         self.loop = loop
         self.rng = Random(f"{task.seed}/world")
         kinds = self.plan.kinds
-        self.keeps_journal = (
-            bool(task.keep) or Fault.DISK_FULL in kinds or Fault.DISK_SHORT in kinds
-        )
+        self.keeps_journal = bool(task.keep) or not DISK_FAULTS.isdisjoint(kinds)
         self.settings = draw_settings(
             task.seed, directory, task.keep or directory if self.keeps_journal else ""
         )
@@ -259,6 +262,7 @@ class World:
             self.directory,
             full=lambda: self.venue.active(Fault.DISK_FULL),
             short=lambda: self.venue.active(Fault.DISK_SHORT),
+            wait=self._write,
         )
         app = Application(
             settings=self.settings,
@@ -347,6 +351,25 @@ class World:
             if report is not None and self.process.stopping:
                 self.observer.check_left(report.unconfirmed, self.loop.now_ns, faults_over=False)
 
+    def _write(self) -> None:
+        """How long the disk takes for one write; nothing else of the process runs meanwhile."""
+        if self.venue.active(Fault.DISK_SLOW):
+            self.loop.stall(0.4 * self.venue.chance(Fault.DISK_SLOW).random() ** 3)
+            self.observer.stalled(self.loop.now_ns)
+
+    def _reload(self, rng: Random) -> None:
+        """The operator changes what may be changed while it trades; a process that is not there reads it at its start."""
+        symbol = self.settings.symbols[0]
+        grid = changed_grid(symbol.grid, rng)
+        self.settings = replace(self.settings, symbols=(replace(symbol, grid=grid),))
+        self.observer.settings_changed(self.settings, self.loop.now_ns)
+        process = self.process
+        if process is not None and not process.ended.is_set() and process.app.symbols:
+            self.venue.struck[Fault.RELOAD] += 1
+            process.app.symbols[0].channel.queue.put(
+                SettingsChanged(settings=grid, ts_ns=self.clock.now_ns())
+            )
+
     # -- the plan ------------------------------------------------------------------------------------
 
     def _arrange(self) -> None:
@@ -378,6 +401,8 @@ class World:
                 self.clock.jump(round((rng.random() - 0.5) * 10 * NS_PER_S))
             case Fault.CLOCK_DRIFT:
                 self.clock.drift((rng.random() - 0.5) * 0.02)
+            case Fault.RELOAD:
+                self._reload(rng)
             case Fault.STALL:
                 self.venue.struck[fault] += 1
                 self.loop.stall(8 * rng.random() ** 2)
@@ -532,6 +557,8 @@ def draw_settings(seed: int, directory: str, journal: str) -> Settings:
         max_position=pick(None, None, Decimal("0.6")) if side is not GridSide.NEUTRAL else None,
         post_only=pick(PostOnlyPolicy.DEGRADE, PostOnlyPolicy.DEGRADE, PostOnlyPolicy.STRICT),
         margin_lock_s=pick(3.0, 10.0),
+        refused_delay_s=pick(5.0, 20.0),
+        stop_loss=pick(NO_LIMIT, NO_LIMIT, NO_LIMIT, NO_LIMIT, NO_LIMIT, STOP_LOSS).get(side),
         on_position_difference=pick(
             PositionPolicy.ADOPT, PositionPolicy.ADOPT, PositionPolicy.IGNORE
         ),
@@ -560,6 +587,21 @@ def draw_settings(seed: int, directory: str, journal: str) -> Settings:
         shutdown_timeout_s=20.0,
         journal=os.path.join(journal, "journal.jsonl") if journal else "",
         state_dir=directory,
+    )
+
+
+def changed_grid(grid: GridSettings, rng: Random) -> GridSettings:
+    """Other windows and another amount on the same levels."""
+    window = (2, 4, 6, 10)[int(rng.random() * 4)]
+    amount = (Decimal(25), Decimal(60), Decimal(500))[int(rng.random() * 3)]
+    exits = window if grid.side is GridSide.NEUTRAL else (2, 4, 10)[int(rng.random() * 3)]
+    room = 2 * (window + exits) if grid.side is GridSide.NEUTRAL else window + exits
+    return replace(
+        grid,
+        buy_window=window,
+        sell_window=exits,
+        order_amount=amount,
+        max_open_orders=max(grid.max_open_orders, room + 5),
     )
 
 

@@ -25,6 +25,7 @@ from marketmaker.model.order import ClientOrderId, EndReason, OrderReport, Order
 from marketmaker.model.settings import PostOnlyPolicy
 
 if TYPE_CHECKING:
+    from marketmaker.core.grid import Ladder
     from marketmaker.core.position_manager import PositionManager
 
 SECOND_NS = 1_000_000_000
@@ -139,7 +140,7 @@ class OrderNews:
             and (
                 order.leaves_lots <= slot.held_lots
                 if order.is_exit
-                else slot.held_lots <= order.booked_lots
+                else slot.held_lots - order.booked_lots < self.least_exit(ladder, slot)
             )
         )
         if not fits or slot is None:
@@ -159,6 +160,10 @@ class OrderNews:
             self.grid.entry_leaves[sign] += order.leaves_lots
         self.grid.held_changed(slot)
         self.grid.mark((slot.index,))
+
+    def least_exit(self, ladder: Ladder, slot: Slot) -> int:
+        """Less than so many lots is dust, which the slot's next entry tops up."""
+        return self.grid.sizing.least_exit_lots(ladder.price_of(slot.sign * slot.index + 1))
 
     def earlier_order(self, report: OrderReport, name: ClientOrderId, sign: int) -> LiveOrder:
         """The order with what is booked on it: as far as memory and trades tell or, without memory, all that filled

@@ -19,6 +19,7 @@ did, and what the daemon was told; and it is asked to compare books and account 
                 14  pause          nothing is sent while a rate limit or ban that was told is running
                 15  patience       a refused slot waits before it tries again
                 16  margin         no entry within `margin_lock` of a refusal for want of margin
+                31  ended          the grid closes itself only after a price beyond `stop_loss`, and enters no more
     cancelling  17  foreign        no order of somebody else is ever cancelled
                 18  cancel-storm   no order is cancelled over and over
     the venue   19  one-live       one live order per slot
@@ -55,7 +56,7 @@ from marketmaker.errors import (
     Rejected,
     VenueError,
 )
-from marketmaker.model.instrument import Instrument
+from marketmaker.model.instrument import Instrument, Ticks
 from marketmaker.model.order import (
     ClientOrderId,
     EndReason,
@@ -77,6 +78,8 @@ from marketmaker.model.settings import (
 from marketmaker.model.status import GridTotals, SlotStatus
 
 NS = 1_000_000_000
+SAVED_NS = 3 * NS
+"""After this long what a process learnt is in its memory, or the disk refuses."""
 STALE_SLACK = 1.25
 """The monitor looks every quarter of `stale_after`."""
 CANCELS_AT_MOST = 150
@@ -112,6 +115,8 @@ class Told:
     missed_twice_ns: int = 0
     cancels: int = 0
     refused: bool = False
+    seen_open: bool = False
+    """A refusal told after that is not to be believed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +165,10 @@ class Observer:
         assert self.grid.price_interval is not None
         self._interval = int(self.grid.price_interval / instrument.tick_size)
         self._amount = int(self.grid.order_amount / instrument.quantum)
+        self._most_orders = self.grid.max_open_orders
         self._least = max(self.grid.min_order_value, instrument.min_notional)
+        self._stop_reached = False
+        self._closing_since_ns: int | None = None
         self._most_lots = (
             None
             if self.grid.max_position is None
@@ -200,11 +208,23 @@ class Observer:
         """`remembers`: it starts with a state directory; `same_levels`: with the one the last process wrote."""
         self.process += 1
         self._forget_process()
+        since_ns = self._closing_since_ns
+        if not (
+            remembers and same_levels and since_ns is not None and now_ns - since_ns > SAVED_NS
+        ):
+            self._closing_since_ns = None
         if not (remembers and same_levels):
             self.anchor = None
         if not remembers and self.grid.on_position_difference is PositionPolicy.IGNORE:
             self._disowned = self._disowned or self.position_lots != 0
         self.note(now_ns, f"process {self.process} begins{'' if remembers else ' without memory'}")
+
+    def settings_changed(self, settings: Settings, now_ns: int) -> None:
+        """What was handed out before may still be on its way: of two amounts the larger bounds what is placed."""
+        self.note(now_ns, "settings changed")
+        self.settings, self.grid = settings, settings.symbols[0].grid
+        self._amount = max(self._amount, int(self.grid.order_amount / self.instrument.quantum))
+        self._most_orders = max(self._most_orders, self.grid.max_open_orders)
 
     def stop_asked(self, now_ns: int) -> None:
         self.stop_asked_ns = now_ns
@@ -251,6 +271,12 @@ class Observer:
         name = order.client_order_id
         closing = order.time_in_force is TimeInForce.IOC
         entry = self.is_entry(name)
+        if closing:
+            if not self._stop_reached:
+                self.broken("ended", f"{shown(order)} closes without a reason", now_ns)
+            self._closing_since_ns = self._closing_since_ns or now_ns
+        elif entry and self._closing_since_ns is not None:
+            self.broken("ended", f"entry {tuple(name)} after the grid was closed", now_ns)
         if order.side is not name.side:
             self.broken("level", f"{tuple(name)} is a {order.side.name}", now_ns)
         if not closing:
@@ -300,7 +326,7 @@ class Observer:
         elif now_ns < self._wait_until_ns.get(name.slot, 0) and not self._loose:
             self.broken("patience", f"{tuple(name)} right after a refusal", now_ns)
         live = sum(1 for told in self._told.values() if not self._is_over(told))
-        if same is None and live >= self.grid.max_open_orders:
+        if same is None and live >= self._most_orders:
             self.broken("count", f"{tuple(name)} is one more than {live} orders", now_ns)
 
     def _remember_sent(self, order: NewOrder, now_ns: int) -> None:
@@ -352,6 +378,8 @@ class Observer:
         self._hear_limit(outcome, now_ns)
         if isinstance(outcome, MAY_BE_SENT_AGAIN):
             told.over = told.may_send_again = True
+        elif told.seen_open:
+            return
         elif isinstance(outcome, Rejected) and not isinstance(outcome, DuplicateClientOrderId):
             told.over = True
             self._hear_refusal(
@@ -404,6 +432,7 @@ class Observer:
             told.over = True
         else:
             told.misses = 0
+            told.seen_open = True
         if report.end_reason is EndReason.POST_ONLY:
             self._hear_refusal(told, now_ns, post_only=True, margin=False)
 
@@ -491,6 +520,11 @@ class Observer:
     def told_price(self, price_ticks: int, now_ns: int) -> None:
         self._price_ns = now_ns
         self._price_trusted = self._price_up
+        limit = self.grid.stop_loss
+        if limit is not None and not self._stop_reached:
+            sign = 1 if self.grid.side is GridSide.LONG else -1
+            beyond = sign * (limit - self.instrument.price(Ticks(price_ticks)))
+            self._stop_reached = beyond >= 0
 
     def _is_over(self, told: Told) -> bool:
         """Whether the slot may be used again: the end was told, or asked for in vain for long enough; or the order was
@@ -539,7 +573,7 @@ class Observer:
                 self.broken(
                     "one-live", f"{tuple(other)} and {tuple(name)} are live in one slot", now_ns
                 )
-        if len(self.open) >= self.grid.max_open_orders:
+        if len(self.open) >= self._most_orders:
             self.broken("count", f"{len(self.open) + 1} orders are open", now_ns)
 
     def _is_left_behind(self, name: ClientOrderId) -> bool:
@@ -635,6 +669,14 @@ class Observer:
     def _missing(
         self, price_ticks: int, slots: list[SlotStatus], foreign_lots: int
     ) -> Iterator[str]:
+        says_so = any(slot.why.startswith("stop_loss at") for slot in slots)
+        if self._closing_since_ns is not None or (says_so and self._stop_reached):
+            if self.open:
+                yield f"{len(self.open)} orders are open after the grid was closed"
+            for left in slots:
+                if left.held_lots and not foreign_lots and self._is_sellable(left):
+                    yield f"level {left.slot} holds {left.held_lots} after the grid was closed"
+            return
         anchor = self.anchor if self.anchor is not None else self._anchor_of_open()
         if anchor is None:
             yield "no order was ever placed"
@@ -657,12 +699,14 @@ class Observer:
         offered = sum(not self.is_entry(name) for name in self.open)
         offered += sum(limited(slot.why) for slot in slots if slot.held_lots)
         for slot in slots:
-            value = abs(slot.held_lots) * slot.price_ticks * self.instrument.quantum
-            sellable = value > self._least and slot.side is None
+            sellable = self._is_sellable(slot) and slot.side is None
             if foreign_lots or in_debt:
                 continue
             if sellable and offered < self.grid.sell_window and not limited(slot.why):
                 yield f"{slot.held_lots} lots of level {slot.slot} are not offered: {slot.why}"
+
+    def _is_sellable(self, slot: SlotStatus) -> bool:
+        return abs(slot.held_lots) * slot.price_ticks * self.instrument.quantum > self._least
 
     def _anchor_of_open(self) -> int | None:
         for name, report in self.open.items():

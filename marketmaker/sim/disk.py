@@ -1,4 +1,4 @@
-"""The disk of a simulated process: it can be full, take a few bytes at a time, and be gone with the process."""
+"""The disk of a simulated process: full, slow, taking a few bytes at a time, gone with the process."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ SHORT_BYTES = 37
 
 
 class Disk:
-    """Files live in `directory`. `full` and `short` say what is wrong now; `dead`: nothing reaches it any more."""
+    """Files live in `directory`. `full` and `short` say what is wrong now, `wait` takes the time that a write needs;
+    `dead`: nothing reaches it any more."""
 
     def __init__(
-        self, directory: str, *, full: Callable[[], bool], short: Callable[[], bool]
+        self,
+        directory: str,
+        *,
+        full: Callable[[], bool],
+        short: Callable[[], bool],
+        wait: Callable[[], None],
     ) -> None:
         self.directory = Path(directory)
         self.dead = False
         self._full = full
         self._short = short
+        self._wait = wait
 
     def write(self, fd: int, data: bytes | bytearray) -> int:
         """In place of `os.write`. What a dead process writes is taken and forgotten."""
@@ -29,7 +36,8 @@ class Disk:
         return os.write(fd, data[:SHORT_BYTES] if self._short() else data)
 
     def check(self) -> None:
-        """Raises OSError while the disk is full."""
+        """Raises OSError while the disk is full; while it is slow, comes back later."""
+        self._wait()
         if self._full():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -43,25 +43,35 @@ class Fault(Enum):
     REPORT_REORDERED = "report-reordered"
     REPORT_DELAYED = "report-delayed"
     REPORT_MERGED = "report-merged"
+    REPORT_DROPPED = "report-dropped"
+    FILL_RACES_CANCEL = "fill-races-cancel"
+    FALSE_REFUSAL = "false-refusal"
 
     STREAM_DOWN = "stream-down"
     STREAM_SILENT = "stream-silent"
     PRICE_DOWN = "price-down"
     PRICE_SILENT = "price-silent"
+    HALF_OPEN = "half-open"
+    TOKEN_EXPIRED = "token-expired"
     BAN = "ban"
     MAINTENANCE = "maintenance"
     POST_ONLY_MODE = "post-only-mode"
+    PRECISION_CHANGE = "precision-change"
     DISK_FULL = "disk-full"
     DISK_SHORT = "disk-short"
+    DISK_SLOW = "disk-slow"
     CLOCK_DRIFT = "clock-drift"
 
     PRICE_OUTLIER = "price-outlier"
+    PARTIAL_FILL = "partial-fill"
     ENDED_BY_VENUE = "ended-by-venue"
+    SELF_TRADE = "self-trade"
     CLOCK_JUMP = "clock-jump"
     STALL = "stall"
     MANUAL_CLOSE = "manual-close"
     MANUAL_ORDER = "manual-order"
     SECOND_BOT = "second-bot"
+    RELOAD = "reload"
     CRASH = "crash"
     CRASH_DISK_LOST = "crash-disk-lost"
     CRASH_DISK_OLD = "crash-disk-old"
@@ -90,6 +100,9 @@ RATES = {
     Fault.REPORT_REORDERED: 0.30,
     Fault.REPORT_DELAYED: 0.20,
     Fault.REPORT_MERGED: 0.50,
+    Fault.REPORT_DROPPED: 0.15,
+    Fault.FILL_RACES_CANCEL: 0.30,
+    Fault.FALSE_REFUSAL: 0.20,
 }
 """The most a rate may be."""
 
@@ -98,23 +111,30 @@ EPISODES = {
     Fault.STREAM_SILENT: (2, 1.0, 30.0),
     Fault.PRICE_DOWN: (2, 0.1, 20.0),
     Fault.PRICE_SILENT: (2, 3.0, 20.0),
+    Fault.HALF_OPEN: (1, 2.0, 20.0),
+    Fault.TOKEN_EXPIRED: (1, 2.0, 20.0),
     Fault.BAN: (1, 2.0, 15.0),
     Fault.MAINTENANCE: (1, 2.0, 20.0),
     Fault.POST_ONLY_MODE: (1, 5.0, 20.0),
+    Fault.PRECISION_CHANGE: (1, 3.0, 20.0),
     Fault.DISK_FULL: (2, 2.0, 20.0),
     Fault.DISK_SHORT: (1, 5.0, 30.0),
+    Fault.DISK_SLOW: (1, 3.0, 15.0),
     Fault.CLOCK_DRIFT: (1, 20.0, 60.0),
 }
 """At most so many in 90 s; shortest and longest, in seconds."""
 
 MOMENTS = {
     Fault.PRICE_OUTLIER: 3,
+    Fault.PARTIAL_FILL: 15,
     Fault.ENDED_BY_VENUE: 6,
+    Fault.SELF_TRADE: 3,
     Fault.CLOCK_JUMP: 2,
     Fault.STALL: 3,
     Fault.MANUAL_CLOSE: 1,
     Fault.MANUAL_ORDER: 4,
     Fault.SECOND_BOT: 12,
+    Fault.RELOAD: 2,
     Fault.CRASH: 2,
     Fault.CRASH_DISK_LOST: 1,
     Fault.CRASH_DISK_OLD: 1,

@@ -10,7 +10,9 @@ What a venue may do to us is bounded by what venues promise, or nothing could be
     a request older than `request_lifetime_s` is refused when it arrives
     an answer that says "not executed" is true; an answer that says "unknown" may be either
     a reading is at most `STALEST_S` old, and a new order can be found by its id after `LAG_S`
-    reports of a stream that is up may come late, twice, out of order and merged; in a silent episode, not at all
+    reports of a stream that is up may come late, twice, out of order and merged, and one now and then not at all; in
+    a silent episode none comes
+    a connection that is dead is noticed to be dead after `HEARTBEAT_S`
 
 Every wire id is resolved here, so that a foreign order can be named by its venue id, as at real venues.
 """
@@ -34,6 +36,7 @@ from marketmaker.adapters.protocol import (
 from marketmaker.errors import (
     ClockSkew,
     DuplicateClientOrderId,
+    FilterViolation,
     InsufficientMargin,
     MarketMakerError,
     NotSent,
@@ -80,7 +83,15 @@ ADAPTER_DEADLINE_S = 8.0
 STALEST_S = 1.5
 LAG_S = 2.0
 EMPTY_AT_MOST_EVERY_NS = 10 * NS_PER_S
+HEARTBEAT_S = 6.0
+RECONNECT_S = 0.3
+COARSE = 10
+"""While a venue changes its precision, only multiples of so many old ticks and lots are taken."""
 NEVER_FUNDED_NS = 1 << 60
+ORDER_STREAM_DOWN = (Fault.STREAM_DOWN, Fault.HALF_OPEN)
+ORDER_STREAM_SILENT = (Fault.STREAM_SILENT, Fault.TOKEN_EXPIRED, Fault.HALF_OPEN)
+PRICE_STREAM_DOWN = (Fault.PRICE_DOWN, Fault.HALF_OPEN)
+PRICE_STREAM_SILENT = (Fault.PRICE_SILENT, Fault.HALF_OPEN)
 
 T = TypeVar("T")
 
@@ -240,7 +251,9 @@ class FaultyVenue:
         begins_ns = self.began_ns + round(strike.start_s * NS_PER_S)
         moments: dict[Fault, Callable[[], None]] = {
             Fault.PRICE_OUTLIER: self._outlier,
+            Fault.PARTIAL_FILL: self._fill_part,
             Fault.ENDED_BY_VENUE: self._end_one,
+            Fault.SELF_TRADE: self._prevent_self_trade,
             Fault.MANUAL_CLOSE: self._close_by_hand,
             Fault.MANUAL_ORDER: self._trade_by_hand,
             Fault.SECOND_BOT: self._second_bot,
@@ -272,16 +285,36 @@ class FaultyVenue:
     def _own_open(self) -> list[BookOrder]:
         return [o for o in self.market.open_orders.values() if o.client_order_id is not None]
 
+    def _pick_own(self, fault: Fault, *, least_lots: int = 1) -> BookOrder | None:
+        own = [order for order in self._own_open() if order.leaves_lots >= least_lots]
+        return own[int(self._chance[fault].random() * len(own))] if own else None
+
     def _end_one(self) -> None:
         """The venue ends one of our orders for a reason of its own."""
-        rng = self._chance[Fault.ENDED_BY_VENUE]
-        own = self._own_open()
-        if not own:
-            return
-        order = own[int(rng.random() * len(own))]
-        reasons = (EndReason.EXPIRED, EndReason.SELF_TRADE, EndReason.VENUE)
-        self.struck[Fault.ENDED_BY_VENUE] += 1
-        self.end_order(order, reasons[int(rng.random() * len(reasons))])
+        fault = Fault.ENDED_BY_VENUE
+        order = self._pick_own(fault)
+        if order is not None:
+            self.struck[fault] += 1
+            expires = self._chance[fault].random() < 0.5
+            self.end_order(order, EndReason.EXPIRED if expires else EndReason.VENUE)
+
+    def _prevent_self_trade(self) -> None:
+        """Somebody else of the same owner would have met one of our orders: the venue ends ours."""
+        order = self._pick_own(Fault.SELF_TRADE)
+        if order is not None:
+            self.struck[Fault.SELF_TRADE] += 1
+            self.end_order(order, EndReason.SELF_TRADE)
+
+    def _fill_part(self) -> None:
+        """A small trade takes part of one of our orders."""
+        fault = Fault.PARTIAL_FILL
+        order = self._pick_own(fault, least_lots=2)
+        if order is not None:
+            self.struck[fault] += 1
+            self._hit(order, 1 + int(self._chance[fault].random() * (order.leaves_lots - 1)))
+
+    def _hit(self, order: BookOrder, lots: int) -> None:
+        self.exchange.hit(self.instrument.name, order, lots, self.agenda.time_ns)
 
     def end_order(self, order: BookOrder, reason: EndReason) -> None:
         assert order.client_order_id is not None
@@ -494,6 +527,10 @@ class FaultyVenue:
             return DuplicateClientOrderId(f"order {wire} is known", venue=VENUE, operation="place")
         if self.active(Fault.POST_ONLY_MODE) and not order.post_only:
             return Rejected("post-only mode", venue=VENUE, operation="place")
+        if self.active(Fault.PRECISION_CHANGE) and (
+            order.price_ticks % COARSE or order.qty_lots % COARSE
+        ):
+            return FilterViolation("price or quantity off the step", venue=VENUE, operation="place")
         if order.reduce_only and self.strikes(Fault.REDUCE_ONLY_REFUSED):
             return ReduceOnlyRefused("nothing to reduce", venue=VENUE, operation="place")
         if not order.reduce_only and self.strikes(Fault.NO_MARGIN):
@@ -534,11 +571,19 @@ class FaultyVenue:
     def cancel(self, ref: OrderRef) -> OrderReport | VenueError | None:
         now_ns = self.agenda.time_ns
         self.observer.cancel_arrived(self._owner_of(ref), now_ns)
+        self._fill_before_cancel(ref)
         try:
             report = self.exchange.cancel(self.instrument.name, ref, now_ns)
         except OrderNotFound as error:
             return error
         return None if self.strikes(Fault.QUIET_CANCEL) else report
+
+    def _fill_before_cancel(self, ref: OrderRef) -> None:
+        """A trade that was a moment quicker than the cancel: of part of the order, or of all of it."""
+        order = self.market.open_orders.get(self.ids.encode(ref.client_order_id))
+        if order is not None and self.strikes(Fault.FILL_RACES_CANCEL):
+            share = min(1.0, 1.5 * self._chance[Fault.FILL_RACES_CANCEL].random())
+            self._hit(order, max(1, int(order.leaves_lots * share)))
 
     def _owner_of(self, ref: OrderRef) -> ClientOrderId | None:
         """Whose order the venue id names: None when it is somebody else's."""
@@ -582,10 +627,12 @@ class Line:
         self._observer = venue.observer
         self._orders: list[OrderListener] = []
         self._prices: list[PriceListener] = []
-        self._life = {Fault.STREAM_DOWN: 0, Fault.PRICE_DOWN: 0}
+        self._orders_up = self._prices_up = False
+        self._order_life = self._price_life = 0
         self._report_due_ns = 0
         self._price_due_ns = 0
         self._held: dict[str, OrderReport] = {}
+        self._told_open: dict[str, None] = {}
 
     def cut(self) -> None:
         """The process is dead: what it waits for never comes."""
@@ -682,6 +729,9 @@ class Line:
             return future
 
         def arrive() -> None:
+            if venue.active(Fault.HALF_OPEN):
+                self._time_out(future, what, silent=False)
+                return
             refused = venue.refusals(what, 0, sent_ns)
             if refused is not None:
                 self._fail_later(future, refused)
@@ -691,7 +741,7 @@ class Line:
             except MarketMakerError as error:
                 self._fail_later(future, error)
             else:
-                venue.later(self._travel_s(), lambda: self._answer(future, answer))
+                venue.later(self._travel_s(), lambda: self._answer(future, answer, what))
 
         venue.later(self._travel_s(), arrive)
         return future
@@ -744,6 +794,10 @@ class Line:
         def answer(outcomes: list[OrderReport | VenueError | None]) -> None:
             if future.done() or not self.alive:
                 return
+            if venue.active(Fault.HALF_OPEN):
+                self._time_out(future, kind, silent=False)
+                return
+            outcomes = [self._maybe_deny(outcome) for outcome in outcomes]
             for order, outcome in zip(orders, outcomes, strict=True):
                 told(order, outcome)
             future.set_result(outcomes)
@@ -771,6 +825,9 @@ class Line:
         silent = lost and self._is_silent(Fault.ANSWER_LOST)
 
         def arrive() -> None:
+            if venue.active(Fault.HALF_OPEN):
+                self._time_out(future, kind, silent=False)
+                return
             refused = None if unknown else venue.refusals(kind, len(orders), sent_ns)
             too_old = venue.agenda.time_ns - sent_ns > REQUEST_LIFETIME_S * NS_PER_S
             outcomes: list[OrderReport | VenueError | None] = []
@@ -797,6 +854,19 @@ class Line:
             after_send()
         return future
 
+    def _maybe_deny(
+        self, outcome: OrderReport | VenueError | None
+    ) -> OrderReport | VenueError | None:
+        """An answer that takes back what the stream has told already: the order is open all the same."""
+        if (
+            isinstance(outcome, OrderReport)
+            and outcome.status is OrderStatus.OPEN
+            and outcome.venue_order_id in self._told_open
+            and self._venue.strikes(Fault.FALSE_REFUSAL)
+        ):
+            return Rejected("internal error", venue=VENUE, operation="place")
+        return outcome
+
     def _is_silent(self, fault: Fault) -> bool:
         return self._venue.chance(fault).random() < 0.3
 
@@ -816,8 +886,10 @@ class Line:
         if self.alive and not future.done():
             future.set_exception(error)
 
-    def _answer(self, future: asyncio.Future[T], answer: T) -> None:
-        if self.alive and not future.done():
+    def _answer(self, future: asyncio.Future[T], answer: T, what: str) -> None:
+        if self._venue.active(Fault.HALF_OPEN):
+            self._time_out(future, what, silent=False)
+        elif self.alive and not future.done():
             future.set_result(answer)
 
     def _note(self, call: str) -> None:
@@ -826,21 +898,21 @@ class Line:
     # -- streams -------------------------------------------------------------------------------------
 
     async def stream_orders(self, instrument: Instrument, listener: OrderListener) -> None:
-        await self._subscribe(Fault.STREAM_DOWN)
+        await self._subscribe(ORDER_STREAM_DOWN)
         self._orders.append(listener)
-        self._order_stream_up()
+        self._mend_orders()
         await asyncio.Event().wait()
 
     async def stream_prices(self, instrument: Instrument, listener: PriceListener) -> None:
-        await self._subscribe(Fault.PRICE_DOWN)
+        await self._subscribe(PRICE_STREAM_DOWN)
         self._prices.append(listener)
-        self._price_stream_up()
+        self._mend_prices()
         await asyncio.Event().wait()
 
     async def stream_candles(
         self, symbols: Sequence[str], interval_s: int, listener: CandleListener
     ) -> None:
-        await self._subscribe(Fault.PRICE_DOWN)
+        await self._subscribe(PRICE_STREAM_DOWN)
         self._venue.tape.series(interval_s).listeners.append(listener)
         listener.stream_up()
         try:
@@ -848,55 +920,94 @@ class Line:
         finally:
             self._venue.tape.series(interval_s).listeners.remove(listener)
 
-    async def _subscribe(self, trouble: Fault) -> None:
+    async def _subscribe(self, troubles: Sequence[Fault]) -> None:
         """Returns once the stream lives; an adapter tries again by itself until it does."""
         loop = asyncio.get_running_loop()
         while True:
             woken = loop.create_future()
             self._venue.later(self._travel_s(), lambda woken=woken: wake(woken))  # type: ignore[misc]
             await woken
-            if self.alive and not self._venue.active(trouble):
+            if self.alive and not self._any_active(troubles):
                 return
 
+    def _any_active(self, faults: Sequence[Fault]) -> bool:
+        return any(map(self._venue.active, faults))
+
     def episode_begins(self, fault: Fault) -> None:
-        if not self.alive or fault not in self._life or self._venue.active(fault) is False:
-            return
-        self._life[fault] += 1
-        if fault is Fault.STREAM_DOWN and self._orders:
+        match fault:
+            case Fault.STREAM_DOWN:
+                self._break_orders("connection reset")
+            case Fault.PRICE_DOWN:
+                self._break_prices("connection reset")
+            case Fault.HALF_OPEN:
+                self._venue.later(HEARTBEAT_S, self._miss_heartbeat)
+            case _:
+                pass
+
+    def episode_ends(self, fault: Fault) -> None:
+        match fault:
+            case Fault.STREAM_DOWN:
+                self._mend_orders()
+            case Fault.PRICE_DOWN:
+                self._mend_prices()
+            case Fault.TOKEN_EXPIRED:
+                self._break_orders("the token had expired")
+                self._venue.later(RECONNECT_S, self._mend_orders)
+            case Fault.HALF_OPEN:
+                self._break_orders("connection reset")
+                self._break_prices("connection reset")
+                self._venue.later(RECONNECT_S, self._mend_orders)
+                self._venue.later(RECONNECT_S, self._mend_prices)
+            case _:
+                pass
+
+    def _miss_heartbeat(self) -> None:
+        if self._venue.active(Fault.HALF_OPEN):
+            self._break_orders("no heartbeat")
+            self._break_prices("no heartbeat")
+
+    def _break_orders(self, reason: str) -> None:
+        if self.alive and self._orders_up:
+            self._orders_up = False
+            self._order_life += 1
             self._held.clear()
             self._observer.order_stream_down(self._venue.now_ns())
             for listener in self._orders:
-                listener.stream_down("connection reset")
-        if fault is Fault.PRICE_DOWN and self._prices:
+                listener.stream_down(reason)
+
+    def _break_prices(self, reason: str) -> None:
+        if self.alive and self._prices_up:
+            self._prices_up = False
+            self._price_life += 1
             self._observer.price_stream_down(self._venue.now_ns())
-            for each in self._prices:
-                each.stream_down("connection reset")
+            for listener in self._prices:
+                listener.stream_down(reason)
 
-    def episode_ends(self, fault: Fault) -> None:
-        if not self.alive:
+    def _mend_orders(self) -> None:
+        if not self.alive or not self._orders or self._orders_up:
             return
-        if fault is Fault.STREAM_DOWN and self._orders:
-            self._order_stream_up()
-        if fault is Fault.PRICE_DOWN and self._prices:
-            self._price_stream_up()
+        if not self._any_active(ORDER_STREAM_DOWN):
+            self._orders_up = True
+            self._observer.order_stream_up(self._venue.now_ns())
+            for listener in self._orders:
+                listener.stream_up()
 
-    def _order_stream_up(self) -> None:
-        self._observer.order_stream_up(self._venue.now_ns())
-        for listener in self._orders:
-            listener.stream_up()
-
-    def _price_stream_up(self) -> None:
-        self._observer.price_stream_up(self._venue.now_ns())
-        for listener in self._prices:
-            listener.stream_up()
-        self.send_price(self._venue.price_ticks, self._venue.now_ns())
+    def _mend_prices(self) -> None:
+        if not self.alive or not self._prices or self._prices_up:
+            return
+        if not self._any_active(PRICE_STREAM_DOWN):
+            self._prices_up = True
+            self._observer.price_stream_up(self._venue.now_ns())
+            for listener in self._prices:
+                listener.stream_up()
+            self.send_price(self._venue.price_ticks, self._venue.now_ns())
 
     def send_news(self, news: News) -> None:
         """Something happened on the account: put it on its way, as far as the stream carries it."""
         venue = self._venue
-        if not self.alive or not self._orders or venue.active(Fault.STREAM_DOWN):
+        if not self.alive or not self._orders_up or not isinstance(news, OrderReport):
             return
-        if venue.active(Fault.STREAM_SILENT) or not isinstance(news, OrderReport):
+        if self._any_active(ORDER_STREAM_SILENT) or venue.strikes(Fault.REPORT_DROPPED):
             return
         held = self._held.get(news.venue_order_id)
         if held is not None:
@@ -908,7 +1019,7 @@ class Line:
                 wait_ns = round(NS_PER_S * venue.chance(Fault.REPORT_MERGED).random())
                 venue.agenda.add(due_ns + wait_ns, self._release, news.venue_order_id)
                 return
-            venue.agenda.add(due_ns, self._deliver, news, self._life[Fault.STREAM_DOWN])
+            venue.agenda.add(due_ns, self._deliver, news, self._order_life)
 
     def _report_times(self) -> Iterator[int]:
         """When a report arrives: once, in order, unless the plan says otherwise."""
@@ -928,12 +1039,14 @@ class Line:
         """Only the last of what was held is told."""
         news = self._held.pop(venue_order_id, None)
         if news is not None:
-            self._deliver(news, self._life[Fault.STREAM_DOWN])
+            self._deliver(news, self._order_life)
 
     def _deliver(self, report: OrderReport, life: int) -> None:
-        if not self.alive or life != self._life[Fault.STREAM_DOWN]:
+        if not self.alive or life != self._order_life or self._venue.active(Fault.HALF_OPEN):
             return
         self._observer.told(report, self._venue.now_ns())
+        if report.status is OrderStatus.OPEN:
+            self._told_open[report.venue_order_id] = None
         for listener in self._orders:
             listener.on_order(report, self._clock())
 
@@ -945,22 +1058,18 @@ class Line:
 
     def _send_price(self, price_ticks: int, ts_venue_ns: int, *, confirming: bool) -> None:
         venue = self._venue
-        if (
-            not self.alive
-            or not self._prices
-            or venue.active(Fault.PRICE_DOWN)
-            or venue.active(Fault.PRICE_SILENT)
-        ):
+        if not self.alive or not self._prices_up or self._any_active(PRICE_STREAM_SILENT):
             return
         due_ns = max(self._price_due_ns, venue.now_ns() + round(self._travel_s() * NS_PER_S))
         self._price_due_ns = due_ns
-        life = self._life[Fault.PRICE_DOWN]
-        venue.agenda.add(due_ns, self._deliver_price, price_ticks, ts_venue_ns, confirming, life)
+        venue.agenda.add(
+            due_ns, self._deliver_price, price_ticks, ts_venue_ns, confirming, self._price_life
+        )
 
     def _deliver_price(
         self, price_ticks: int, ts_venue_ns: int, confirming: bool, life: int
     ) -> None:
-        if not self.alive or life != self._life[Fault.PRICE_DOWN]:
+        if not self.alive or life != self._price_life or self._venue.active(Fault.HALF_OPEN):
             return
         self._observer.told_price(price_ticks, self._venue.now_ns())
         for listener in self._prices:

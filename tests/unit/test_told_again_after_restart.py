@@ -13,7 +13,7 @@ import pytest
 from marketmaker.core import readings
 from marketmaker.model.event import OrderStreamRestored, PriceChanged
 from marketmaker.model.instrument import Ticks
-from marketmaker.model.order import OrderStatus, Side
+from marketmaker.model.order import EndReason, OrderStatus, Side
 from marketmaker.model.settings import PositionPolicy
 from marketmaker.model.status import GridMemory
 from tests.support.toy_venue import ToyOrder, ToyVenue, grid_settings, make_manager
@@ -149,6 +149,23 @@ def test_a_trade_between_the_list_of_orders_and_the_list_of_trades_is_booked_onc
     venue.report = report  # type: ignore[method-assign]
     venue.deliver(late)
     assert listed and venue.manager.books.inventory_lots == 7 == venue.position
+
+
+def test_an_entry_that_tops_up_dust_is_kept_over_a_restart() -> None:
+    """Seed 135 of five minutes: it was cancelled and placed again."""
+    venue = running()
+    toy = best_bid(venue)
+    venue.fill(toy, 1)
+    venue.end(toy, EndReason.EXPIRED)
+    venue.wait(1)
+    venue.calm()
+    memory = memory_of(venue)
+    assert [held.qty_lots for held in memory.holdings] == [1]
+    open_before = [each.order.client_order_id for each in venue.open()]
+    assert any(name.slot == toy.order.client_order_id.slot for name in open_before)
+    restart(venue, memory)
+    settle(venue)
+    assert [each.order.client_order_id for each in venue.open()] == open_before
 
 
 def test_without_memory_the_position_holds_what_open_orders_filled_before() -> None:
