@@ -18,6 +18,7 @@ HELD_BACK = {signal.SIGTERM, signal.SIGINT}
 def build_parser() -> argparse.ArgumentParser:
     from marketmaker import __version__, launch
     from marketmaker.cli import (
+        alerts,
         backtest,
         check,
         exchanges,
@@ -41,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     running = subparsers.add_parser("run", help="trade until stopped")
     run.add_arguments(running)
     running.set_defaults(run=launch.run)
-    for command in (check, init, exchanges, keys, report):
+    for command in (alerts, check, init, exchanges, keys, report):
         command.add_parser(subparsers)
     replaying = subparsers.add_parser("replay", help="decide a journal again and compare")
     replay.add_arguments(replaying)

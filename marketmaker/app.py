@@ -17,7 +17,7 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
@@ -32,14 +32,16 @@ from marketmaker.core.position_manager import PositionManager
 from marketmaker.core.repair import OVERLAP_NS
 from marketmaker.core.safety import account_problems
 from marketmaker.errors import ConfigError, VenueError
+from marketmaker.herald import Herald
 from marketmaker.model.account import AccountState
-from marketmaker.model.action import CancelOrder, RaiseAlert
+from marketmaker.model.action import Action, CancelOrder, RaiseAlert, Severity
 from marketmaker.model.client_order_id import first_sequence
-from marketmaker.model.event import Gate, GateOpened, GateShut, TimerFired
+from marketmaker.model.event import Event, Gate, GateOpened, GateShut, TimerFired
+from marketmaker.model.instrument import Instrument
 from marketmaker.model.settings import Settings, SymbolSettings
 from marketmaker.runtime import log_events
 from marketmaker.runtime.clock import Clock
-from marketmaker.runtime.engine import Engine
+from marketmaker.runtime.engine import Engine, OnDecided
 from marketmaker.runtime.event_queue import EventQueue
 from marketmaker.runtime.executor import Executor
 from marketmaker.runtime.funding_watch import FundingWatch
@@ -79,7 +81,7 @@ class Application:
 
     `on_started` is called once everything runs. `stop(reason)` may be called from a signal handler. `store` and
     `journal_write` are given where the disk is not the real one. `ledger_account` tells accounts of one venue apart in
-    the ledger, which is written in a thread of its own where time is real (`ledger_in_thread`).
+    the ledger, which is written in a thread of its own where time is real (`ledger_in_thread`). `herald` tells the owner.
     """
 
     def __init__(
@@ -97,11 +99,13 @@ class Application:
         journal_write: Callable[[int, bytes | bytearray], int] = os.write,
         ledger_account: str = "",
         ledger_in_thread: bool = False,
+        herald: Herald | None = None,
     ) -> None:
         self.settings = settings
         self.adapter = adapter
         self.clock = clock
         self.notifier = notifier
+        self.herald = herald or Herald(None, settings=settings, clock=clock)
         self.symbols: list[Symbol] = []
         self.stop_reason = ""
         self.exit_code = 0
@@ -161,9 +165,9 @@ class Application:
         try:
             started = await self._start_or_stop()
             if started:
-                self._log.info(
-                    log_events.APP_STARTED, symbols=[s.instrument.name for s in self.symbols]
-                )
+                names = [symbol.instrument.name for symbol in self.symbols]
+                self._log.info(log_events.APP_STARTED, symbols=names)
+                self.herald.tell(log_events.APP_STARTED, Severity.INFO, ", ".join(names))
                 await self._stop.wait()
             self.notifier.stopping()
             self._log.info(log_events.APP_STOPPING, reason=self.stop_reason)
@@ -231,6 +235,7 @@ class Application:
             )
             self._serve(symbol, self._begin_trading(symbol), "start", may_return=True)
         self._share(self._tell_service_manager(), "notify")
+        self._watch(self.herald.run(self.symbols), "alerts")
 
     async def _build_symbol(self, index: int, chosen: SymbolSettings) -> Symbol:
         adapter, clock, settings = self.adapter, self.clock, self.settings
@@ -288,7 +293,7 @@ class Application:
                 ask_snapshot=reconciler.request,
                 on_order_sent=self._note_first_order,
                 on_give_up=lambda reason: self._give_up(chosen.name, reason),
-                on_decided=None if self.bookkeeper is None else self.bookkeeper.hears(instrument),
+                on_decided=self._hearers(instrument),
             ),
             monitor=PriceMonitor(
                 settings.price_monitor,
@@ -310,6 +315,15 @@ class Application:
             self.notifier.status(f"starting: {what}: {error}; asked again in {wait_s:.0f} s")
 
         return await ask_until_answered(question, on_trouble)
+
+    def _hearers(self, instrument: Instrument) -> OnDecided | None:
+        """Who hears what an engine decides; None when nobody does."""
+        hearers = [
+            who.hears(instrument)
+            for who in (self.bookkeeper, self.herald if self.herald.is_employed else None)
+            if who is not None
+        ]
+        return heard_by(hearers)
 
     def _hire_bookkeeper(self) -> Bookkeeper | None:
         """None without a ledger: its database library is then not even loaded."""
@@ -394,10 +408,24 @@ class Application:
             except Exception as error:
                 self._log.critical(log_events.SERVICE_FAILED, service=name, exc_info=error)
                 reason = f"{name} failed: {error}"
+            self.herald.tell(log_events.SERVICE_FAILED, Severity.ERROR, reason)
             self.exit_code = 1
             self.stop(reason)
 
         self._shared.append(asyncio.create_task(guarded(), name=name))
+
+    def _watch(self, work: Coroutine[None, None, None], name: str) -> None:
+        """Work that trading can do without: its failure is logged, and that is all."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as error:
+                self._log.critical(log_events.SERVICE_FAILED, service=name, exc_info=error)
+
+        task = asyncio.create_task(guarded(), name=name)
+        self._watched[task] = None
+        task.add_done_callback(lambda done: self._watched.pop(done, None))
 
     def _serve(
         self,
@@ -432,7 +460,9 @@ class Application:
             return
         symbol.failed = reason
         self.exit_code = 1
-        self._log.critical(log_events.SYMBOL_FAILED, instrument=symbol.settings.name, reason=reason)
+        name = symbol.settings.name
+        self._log.critical(log_events.SYMBOL_FAILED, instrument=name, reason=reason)
+        self.herald.tell(log_events.SYMBOL_FAILED, Severity.ERROR, reason, name)
         if self._stop.is_set():
             return
         if all(each.failed for each in self.symbols):
@@ -476,6 +506,7 @@ class Application:
             topic=alert.topic,
             message=alert.message,
         )
+        self.herald.alert(alert)
 
     def _note_first_order(self) -> None:
         if self.first_order_s is None:
@@ -483,6 +514,7 @@ class Application:
 
     def _disk_failed(self, reason: str, source: str = "journal") -> None:
         self._log.error(log_events.DISK_FAILED, reason=reason)
+        self.herald.tell(log_events.DISK_FAILED, Severity.ERROR, reason)
         self._disk_troubles[source] = reason
         for symbol in self.symbols:
             symbol.channel.queue.put(
@@ -492,6 +524,7 @@ class Application:
     def _disk_recovered(self, source: str = "journal") -> None:
         """The gate opens when nobody has trouble any more."""
         self._log.info(log_events.DISK_RECOVERED, source=source)
+        self.herald.tell(log_events.DISK_RECOVERED, Severity.INFO, f"{source} is written again")
         self._disk_troubles.pop(source, None)
         if self._disk_troubles:
             return
@@ -581,7 +614,29 @@ class Application:
             self._shutdown.not_confirmed(f"the journal is not whole: {self.journal.failed}")
         self.store.release()
         self.instance.release()
+        self._say_goodbye()
         await by(asyncio.get_running_loop().time() + CLOSE_TIMEOUT_S, self.adapter.close())
+
+    def _say_goodbye(self) -> None:
+        ends_well = not (self.exit_code or self._shutdown.unconfirmed)
+        self.herald.tell(
+            log_events.APP_STOPPED,
+            Severity.INFO if ends_well and self.stop_reason else Severity.ERROR,
+            "; ".join((self.stop_reason or "could not start", *self._shutdown.unconfirmed)),
+        )
+        self.herald.close()
+
+
+def heard_by(hearers: list[OnDecided]) -> OnDecided | None:
+    """One that calls them all, in order."""
+    if len(hearers) < 2:
+        return hearers[0] if hearers else None
+
+    def all_hear(event: Event, actions: Sequence[Action]) -> None:
+        for hear in hearers:
+            hear(event, actions)
+
+    return all_hear
 
 
 def peak_rss_mb() -> float:

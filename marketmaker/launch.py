@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from marketmaker import logs
+from marketmaker.alerts.desk import AlertDesk
 from marketmaker.app import Application
 from marketmaker.backtest.data import RecordedOrSynthetic, open_feed
 from marketmaker.cli.status_line import StatusLine, StatusRow
 from marketmaker.config import Configuration, load_configuration, paper_instruments
 from marketmaker.core import readings
 from marketmaker.errors import ConfigError
+from marketmaker.herald import Herald, sender_of
 from marketmaker.ledger.url import secrets_in
 from marketmaker.model.settings import Settings, SymbolSettings
 from marketmaker.runtime.clock import Clock, RealClock
@@ -76,9 +78,18 @@ def run_paper(args: argparse.Namespace) -> int:
     loop, clock = make_loop(feed, args.speed)
     tty = sys.stdout.isatty()
     logs.configure(settings.log_level, tty=tty, now_ns=clock.now_ns)
+    herald = Herald(hire(settings, clock, virtual=virtual), settings=settings, clock=clock)
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         report = runner.run(
-            trade(args, configuration, settings, feed, clock, status=tty and args.speed is not None)
+            trade(
+                args,
+                configuration,
+                settings,
+                feed,
+                clock,
+                herald=herald,
+                status=tty and args.speed is not None,
+            )
         )
     content = summary(report)
     if args.summary:
@@ -119,6 +130,7 @@ async def trade(
     feed: RecordedOrSynthetic,
     clock: Clock,
     *,
+    herald: Herald,
     status: bool,
 ) -> RunReport:
     exchange = PaperExchange(
@@ -138,6 +150,7 @@ async def trade(
         began_s=args.began_s,
         ledger_account=paper_account(),
         ledger_in_thread=args.speed == 1.0,
+        herald=herald,
     )
     with signals_stop(app):
         helpers = [asyncio.create_task(stop_at_end_of_feed(app, exchange))]
@@ -152,6 +165,22 @@ async def trade(
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
+
+
+def hire(settings: Settings, clock: Clock, *, virtual: bool) -> AlertDesk | None:
+    """Who sends alerts and heartbeats, with its process running; None without any to send.
+
+    Raises ConfigError for an address that is not understood. On virtual time nobody is told: what happens then does
+    not happen, and an hour of it would be told in a second.
+    """
+    if not settings.alerts.channels and not settings.alerts.heartbeat.url:
+        return None
+    if virtual:
+        print("marketmaker: alerts are not sent on virtual time", file=sys.stderr)
+        return None
+    desk = AlertDesk(settings.alerts, sender=sender_of(settings), now_ns=clock.now_ns)
+    desk.open()
+    return desk
 
 
 def paper_account() -> str:

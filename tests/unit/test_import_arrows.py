@@ -56,6 +56,10 @@ ROOMS = {
         ),
         outside=names("yaml keyring"),
     ),
+    "alerts": Room(
+        ours=names("model errors runtime.log_events"), outside=names("apprise structlog")
+    ),
+    "herald": Room(ours=ANYTHING),
     "private_files": Room(ours=names("errors")),
     "vault": Room(ours=names("errors private_files"), outside=names("cryptography")),
     "venues": Room(ours=names("model errors sim.instruments")),
@@ -63,7 +67,7 @@ ROOMS = {
     "web": Room(ours=names("model errors ledger"), outside=ANYTHING),
     "cli": Room(
         ours=names(
-            "model errors ledger config venues runtime.journal runtime.wire_format private_files vault"
+            "model errors ledger config venues runtime.journal runtime.wire_format private_files vault alerts logs"
         ),
         outside=names("keyring"),
     ),
