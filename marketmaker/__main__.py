@@ -28,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
         report,
         run,
         simulate,
+        sweep,
         venue,
     )
     from marketmaker.sim.faults import Fault
@@ -48,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     replay.add_arguments(replaying)
     replaying.set_defaults(run=replay_journal)
     backtest.add_parser(subparsers, run_backtest)
+    sweep.add_parser(subparsers, run_sweep)
     simulating = subparsers.add_parser(
         "simulate", help="try the whole daemon against a venue that misbehaves"
     )
@@ -63,6 +65,12 @@ def run_backtest(args: argparse.Namespace) -> int:
     from marketmaker import backtesting
 
     return backtesting.run(args)
+
+
+def run_sweep(args: argparse.Namespace) -> int:
+    from marketmaker.sweep import command
+
+    return command.run(args)
 
 
 def run_simulation(args: argparse.Namespace) -> int:

@@ -13,11 +13,12 @@ from decimal import Decimal
 from pathlib import Path
 
 from marketmaker import __version__
+from marketmaker.cli.progress import Progress
 from marketmaker.cli.table import aligned
 from marketmaker.config import Configuration, check_symbol, load_configuration, paper_instruments
 from marketmaker.errors import ConfigError
 from marketmaker.model.instrument import Instrument
-from marketmaker.model.settings import Settings, SymbolSettings
+from marketmaker.model.settings import GridSettings, PaperSettings, Settings, SymbolSettings
 from marketmaker.runtime.journal import CoreArguments, Journal, JournaledSymbol, JournalHeader
 from marketmaker.runtime.retry import refusal_of
 
@@ -25,7 +26,7 @@ try:
     from marketmaker.backtest import arrays, cache, html, result
     from marketmaker.backtest.arrays import MarketData
     from marketmaker.backtest.drive import REQUEST_LIFETIME_S, Bench, drive
-    from marketmaker.backtest.funding import RecordedFunding, read_funding
+    from marketmaker.backtest.funding import Funding, RecordedFunding, read_funding
     from marketmaker.backtest.index import PriceIndex
     from marketmaker.backtest.skip import skip_ahead
 except ModuleNotFoundError as error:
@@ -159,32 +160,63 @@ def first_price(data: MarketData, instrument: Instrument) -> Decimal:
 def simulate(
     prepared: Prepared, args: argparse.Namespace, remarks: tuple[str, ...]
 ) -> result.Result:
-    paper = replace(prepared.settings.paper, fill=args.fill)
-    latency_ns = round(args.latency * 1_000_000)
     journal = Journal(args.journal or "")
-    bench = Bench(
+    bench = make_bench(
         prepared.data,
         instrument=prepared.instrument,
         grid=prepared.symbol.grid,
-        paper=paper,
-        refusal_of=refusal_of,
-        latency_ns=latency_ns,
+        paper=prepared.settings.paper,
+        options=args,
         cleanup_interval_s=prepared.settings.cleanup_interval_s,
-        journal=journal if args.journal else None,
         funding=prepared.funding,
+        journal=journal if args.journal else None,
     )
     journal.open(header(bench, prepared))
-    with rare_collections():
+    with rare_collections(), Progress.on(sys.stderr, len(prepared.data), "events") as progress:
         if args.every_event:
-            drive(bench, progress=progress(len(prepared.data)))
+            drive(bench, progress=progress)
         else:
-            skip_ahead(bench, prepared.index, progress=progress(len(prepared.data)))
+            skip_ahead(bench, prepared.index, progress=progress)
     journal.close()
     if journal.failed is not None:
         raise ConfigError(f"{journal.failed}; name a file on a disk with room")
     return result.read_result(
-        bench, balance=paper.balance, fill_model=args.fill, latency_ns=latency_ns, remarks=remarks
+        bench,
+        balance=prepared.settings.paper.balance,
+        fill_model=args.fill,
+        latency_ns=latency_ns(args),
+        remarks=remarks,
     )
+
+
+def make_bench(
+    data: MarketData,
+    *,
+    instrument: Instrument,
+    grid: GridSettings,
+    paper: PaperSettings,
+    options: argparse.Namespace,
+    cleanup_interval_s: float,
+    funding: Funding | None,
+    journal: Journal | None = None,
+) -> Bench:
+    """`options`: `fill` and `latency` of the command."""
+    return Bench(
+        data,
+        instrument=instrument,
+        grid=grid,
+        paper=replace(paper, fill=options.fill),
+        refusal_of=refusal_of,
+        latency_ns=latency_ns(options),
+        cleanup_interval_s=cleanup_interval_s,
+        journal=journal,
+        funding=funding,
+    )
+
+
+def latency_ns(options: argparse.Namespace) -> int:
+    latency_ms: float = options.latency
+    return round(latency_ms * 1_000_000)
 
 
 @contextmanager
@@ -196,11 +228,6 @@ def rare_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*usual)
-
-
-def progress(rows: int) -> result.Progress | None:
-    """A line that keeps itself up to date on a terminal; nothing elsewhere."""
-    return result.Progress(sys.stderr, rows) if sys.stderr.isatty() else None
 
 
 def header(bench: Bench, prepared: Prepared) -> JournalHeader:

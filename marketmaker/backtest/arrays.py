@@ -220,11 +220,25 @@ def between(data: MarketData, from_ns: int | None, to_ns: int | None) -> MarketD
         return data
     if start >= stop:
         raise ConfigError("--from and --to leave no data; choose a stretch that the files hold")
-    if data.quotes is not None:
-        raise ConfigError("--from and --to do not cut recorded frames; give trades or candles")
+    return part_of(data, start, stop)
+
+
+def part_of(data: MarketData, start: int, stop: int) -> MarketData:
+    """Rows [start, stop), at least one. Of frames, what was quoted or traded before them is not known any more."""
     part = slice(start, stop)
     price = data.price[part]
     same = data.low is data.high
+    quotes = data.quotes
+    if quotes is not None:
+        before = quotes.before[part]
+        quotes = Quotes(
+            is_quote=quotes.is_quote[part],
+            bid=quotes.bid[part],
+            bid_lots=quotes.bid_lots[part],
+            ask=quotes.ask[part],
+            ask_lots=quotes.ask_lots[part],
+            before=np.where(before < start, -1, before - start),
+        )
     return replace(
         data,
         ts_ns=data.ts_ns[part],
@@ -232,6 +246,7 @@ def between(data: MarketData, from_ns: int | None, to_ns: int | None) -> MarketD
         low=price if same else data.low[part],
         high=price if same else data.high[part],
         qty=data.qty[part],
+        quotes=quotes,
     )
 
 

@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -31,24 +31,6 @@ from marketmaker.model.status import GridTotals
 MOST_LEVELS = 60
 NS_PER_S = 1_000_000_000
 GAPS_SHOWN = 3
-
-
-class Progress:
-    """Rewrites one line of `out` now and then; called with the number of events gone by."""
-
-    def __init__(self, out: TextIO, rows: int) -> None:
-        self._out = out
-        self._rows = rows
-        self._shown = 0
-
-    def __call__(self, place: int) -> None:
-        percent = 100 * (place + 1) // self._rows
-        if percent > self._shown:
-            self._shown = percent
-            self._out.write(f"\r{percent:3d} % of {self._rows:,} events")
-            if percent == 100:
-                self._out.write("\r\x1b[K")
-            self._out.flush()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,19 @@ BARS = ("worst", "path")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Run a configuration's grid over recorded data with the daemon's own decisions and the paper exchange's matching."
     parser.epilog = "example: marketmaker backtest config.yaml --data xrpusdt-trades.parquet --fill cross --json"
+    add_data_arguments(parser)
+    parser.add_argument(
+        "--out", metavar="DIR", help="write report.html, summary.json and series.json here"
+    )
+    parser.add_argument("--journal", metavar="PATH", help="write what was heard and decided here")
+    parser.add_argument(
+        "--every-event", action="store_true", help="the slow reference: play every event"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """The configuration, and which data it meets how."""
     parser.add_argument("config", metavar="CONFIG", help="YAML file, the one that `run` takes")
     parser.add_argument(
         "--data",
@@ -57,16 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="recorded funding rates (csv, csv.gz, zip of csv, parquet), instead of the configuration's one",
     )
     parser.add_argument(
-        "--out", metavar="DIR", help="write report.html, summary.json and series.json here"
-    )
-    parser.add_argument("--journal", metavar="PATH", help="write what was heard and decided here")
-    parser.add_argument(
-        "--every-event", action="store_true", help="the slow reference: play every event"
-    )
-    parser.add_argument(
         "--no-cache", action="store_true", help="keep no converted copy of the data"
     )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def add_parser(

@@ -79,6 +79,10 @@ ROOMS = {
     "launch": Room(ours=ANYTHING, outside=ANYTHING),
     "simulation": Room(ours=ANYTHING, outside=ANYTHING),
     "backtesting": Room(ours=ANYTHING),
+    "sweep": Room(
+        ours=names("model errors config cli backtest backtesting runtime.wire_format"),
+        outside=names("optuna numpy distributed"),
+    ),
     "__main__": Room(ours=ANYTHING),
 }
 
