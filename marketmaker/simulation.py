@@ -40,6 +40,7 @@ from marketmaker.app import Application
 from marketmaker.cli import simulate as cli
 from marketmaker.core import readings
 from marketmaker.core import slot as slot_table
+from marketmaker.core.repair import Repair
 from marketmaker.errors import ConfigError, VenueError
 from marketmaker.model.event import SettingsChanged
 from marketmaker.model.instrument import Instrument
@@ -57,7 +58,7 @@ from marketmaker.model.settings import (
     Settings,
     SymbolSettings,
 )
-from marketmaker.model.status import GridMemory
+from marketmaker.model.status import GridMemory, GridTotals
 from marketmaker.runtime.notify import Notifier
 from marketmaker.runtime.state_store import StateStore
 from marketmaker.sim.checks import Observer, Violation
@@ -245,6 +246,7 @@ class World:
             now_ns=lambda: loop.now_ns,
         )
         self.clock = DaemonClock(loop)
+        self.observer.clock_off_s = lambda: (self.clock.now_ns() - loop.now_ns) / NS_PER_S
         self.directory = directory
         self.process: Process | None = None
         self.calls: list[str] = []
@@ -260,7 +262,7 @@ class World:
         line = self.venue.connect(self.clock.now_ns)
         disk = Disk(
             self.directory,
-            full=lambda: self.venue.active(Fault.DISK_FULL),
+            full=self._disk_is_full,
             short=lambda: self.venue.active(Fault.DISK_SHORT),
             wait=self._write,
         )
@@ -350,6 +352,11 @@ class World:
             report = self.process.report
             if report is not None and self.process.stopping:
                 self.observer.check_left(report.unconfirmed, self.loop.now_ns, faults_over=False)
+
+    def _disk_is_full(self) -> bool:
+        full = self.venue.active(Fault.DISK_FULL)
+        self.observer.disk_answered(refused=full, now_ns=self.loop.now_ns)
+        return full
 
     def _write(self) -> None:
         """How long the disk takes for one write; nothing else of the process runs meanwhile."""
@@ -510,7 +517,7 @@ class World:
         manager = self.process.app.symbols[0].manager
         now_ns = self.loop.now_ns
         self.observer.check_known(manager.open_orders, now_ns)
-        self.observer.check_books(readings.totals(manager), manager.repair.foreign_lots, now_ns)
+        self._check_books(readings.totals(manager), manager.repair)
 
     def _check_end(self, process: Process) -> None:
         report, now_ns = process.report, self.loop.now_ns
@@ -518,10 +525,14 @@ class World:
             self._broken("left", "no last reading of the account")
             return
         row = report.reading.symbols[0]
-        foreign = process.app.symbols[0].manager.repair.foreign_lots
-        self.observer.check_books(row.totals, foreign, now_ns)
+        self._check_books(row.totals, process.app.symbols[0].manager.repair)
         residual = summary(report)["equity_residual"]
         self.observer.check_equity(Decimal(str(residual)), row.start.qty_lots, row.totals, now_ns)
+
+    def _check_books(self, totals: GridTotals, repair: Repair) -> None:
+        self.observer.check_books(
+            totals, repair.foreign_lots, self.loop.now_ns, repairs=repair.repairs
+        )
 
     async def _until(self, second: float) -> None:
         await self.loop.sleep_until(self.loop.start_ns + round(second * NS_PER_S))

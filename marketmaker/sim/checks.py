@@ -20,6 +20,9 @@ did, and what the daemon was told; and it is asked to compare books and account 
                 15  patience       a refused slot waits before it tries again
                 16  margin         no entry within `margin_lock` of a refusal for want of margin
                 31  ended          the grid closes itself only after a price beyond `stop_loss`, and enters no more
+                32  holds          no entry where the slot's last order left inventory that can be sold
+                33  disk           no entry while the disk refuses what is written
+                34  clock          a process whose clock is off when it begins places nothing
     cancelling  17  foreign        no order of somebody else is ever cancelled
                 18  cancel-storm   no order is cancelled over and over
     the venue   19  one-live       one live order per slot
@@ -32,6 +35,7 @@ did, and what the daemon was told; and it is asked to compare books and account 
                 26  orders         the daemon knows every open order, and no other
                 27  whole          once faults end the grid is whole again
                 28  silent         a restart that changes nothing sends nothing
+                35  repaired       slots follow the position only where somebody else traded or memory was lost
     the end     29  left           after a stop nothing of ours is open, or the daemon says what it could not confirm
                 30  alive          the daemon never dies by itself
 
@@ -82,6 +86,10 @@ SAVED_NS = 3 * NS
 """After this long what a process learnt is in its memory, or the disk refuses."""
 STALE_SLACK = 1.25
 """The monitor looks every quarter of `stale_after`."""
+DISK_TOLD_NS = NS // 2
+"""So soon a process knows that the disk refuses."""
+CLOCK_SLACK_S = 0.2
+HALF_MORE = Decimal("1.5")
 CANCELS_AT_MOST = 150
 """Of one order by one process."""
 REMEMBERED_LINES = 400
@@ -167,6 +175,7 @@ class Observer:
         self._amount = int(self.grid.order_amount / instrument.quantum)
         self._most_orders = self.grid.max_open_orders
         self._least = max(self.grid.min_order_value, instrument.min_notional)
+        self._most_off_s = settings.safety.max_clock_offset_s + CLOCK_SLACK_S
         self._stop_reached = False
         self._closing_since_ns: int | None = None
         self._most_lots = (
@@ -177,6 +186,8 @@ class Observer:
         self._ended: dict[ClientOrderId, None] = {}
         self._post_only: dict[ClientOrderId, bool] = {}
         self._placed_by: dict[ClientOrderId, int] = {}
+        self._memory_lost = False
+        self.clock_off_s: Callable[[], float] = lambda: 0.0
         self._disowned = False
         """A position of ours that a process without memory left to the owner, as it was told to."""
         self._forget_process()
@@ -199,6 +210,8 @@ class Observer:
         self._tokens_ns = 0
         self._paused_until_ns = 0
         self._margin_until_ns = 0
+        self._disk_refused_ns: int | None = None
+        self._began_off_s = 0.0
         self._rejects: dict[int, int] = {}
         self._wait_until_ns: dict[int, int] = {}
 
@@ -208,6 +221,9 @@ class Observer:
         """`remembers`: it starts with a state directory; `same_levels`: with the one the last process wrote."""
         self.process += 1
         self._forget_process()
+        self._began_off_s = abs(self.clock_off_s())
+        if self.process > 1 and not (remembers and same_levels):
+            self._memory_lost = True
         since_ns = self._closing_since_ns
         if not (
             remembers and same_levels and since_ns is not None and now_ns - since_ns > SAVED_NS
@@ -225,6 +241,17 @@ class Observer:
         self.settings, self.grid = settings, settings.symbols[0].grid
         self._amount = max(self._amount, int(self.grid.order_amount / self.instrument.quantum))
         self._most_orders = max(self._most_orders, self.grid.max_open_orders)
+
+    @property
+    def _knows_all(self) -> bool:
+        """Whether what our orders filled is all there is: nobody else traded, and no process lost its memory."""
+        return not (self.foreign_trades or self._disowned or self._memory_lost)
+
+    def disk_answered(self, *, refused: bool, now_ns: int) -> None:
+        if not refused:
+            self._disk_refused_ns = None
+        elif self._disk_refused_ns is None:
+            self._disk_refused_ns = now_ns
 
     def stop_asked(self, now_ns: int) -> None:
         self.stop_asked_ns = now_ns
@@ -254,8 +281,13 @@ class Observer:
                 self.broken("stream", f"{name} placed while the order stream is down", now_ns)
         elif not self._snapshot_ok:
             self.broken("snapshot", f"{name} placed before a snapshot", now_ns)
+        if min(self._began_off_s, abs(self.clock_off_s())) > self._most_off_s:
+            self.broken("clock", f"{name} placed on a clock that is wrong", now_ns)
         if not self.is_entry(order.client_order_id):
             return
+        refused_ns = self._disk_refused_ns
+        if refused_ns is not None and now_ns - refused_ns > DISK_TOLD_NS:
+            self.broken("disk", f"entry {name} while the disk refuses", now_ns)
         if not self._price_trusted or self._price_ns is None:
             if now_ns > self._price_down_ns:
                 self.broken("stale", f"entry {name} while the price stream is down", now_ns)
@@ -317,6 +349,13 @@ class Observer:
                 f"{tuple(name)} while {tuple(earlier.order_id)} may be live in its slot",
                 now_ns,
             )
+        elif earlier is not None and earlier.order_id != name and self.is_entry(name):
+            left = earlier.filled_lots
+            if not self.is_entry(earlier.order_id):
+                left = earlier.qty_lots - left
+            value = left * order.price_ticks * self.instrument.quantum
+            if value > self._least * HALF_MORE and earlier.order is not None and self._knows_all:
+                self.broken("holds", f"{tuple(name)} over {left} lots held", now_ns)
         same = self._told.get(name)
         if same is not None and same.order is not None:
             if not same.may_send_again or same.order != order:
@@ -471,11 +510,6 @@ class Observer:
         self.note(now_ns, f"<- {len(own)} of {len(listed)} open orders are ours")
         self._listed, self._listed_asked_ns = own, asked_ns
         names = {report.client_order_id for report in own}
-        for report in own:
-            assert report.client_order_id is not None
-            known = self._told.get(report.client_order_id)
-            if known is not None:
-                known.filled_lots = max(known.filled_lots, report.filled_lots)
         for told in self._told.values():
             twice = told.misses >= 2 and asked_ns >= told.missed_twice_ns
             if twice and told.order_id not in names:
@@ -607,8 +641,13 @@ class Observer:
 
     # -- when quiet ----------------------------------------------------------------------------------
 
-    def check_books(self, totals: GridTotals, foreign_lots: int, now_ns: int) -> None:
-        """Nothing is under way: the daemon's books against what happened."""
+    def check_books(
+        self, totals: GridTotals, foreign_lots: int, now_ns: int, *, repairs: int = 0
+    ) -> None:
+        """Nothing is under way: the daemon's books against what happened. `repairs`: how often the process took a
+        difference from the position."""
+        if (repairs or foreign_lots) and self._knows_all:
+            self.broken("repaired", f"{repairs} repairs, {foreign_lots} lots left alone", now_ns)
         if totals.inventory_lots + foreign_lots != self.position_lots:
             self.broken(
                 "position",
@@ -692,6 +731,12 @@ class Observer:
                 why = slot.why if slot is not None else "no record"
                 if (level, Side(sign)) not in at and not held and not limited(why):
                     yield f"level {level} has no entry: {why}"
+        for name in self.open:
+            sign = self.sign_of(name)
+            reach, anchored = sign * price_ticks, sign * anchor
+            nearest = (2 * (reach - anchored) + self._interval) // (2 * self._interval)
+            if self.is_entry(name) and sign * name.slot < nearest - self.grid.buy_window:
+                yield f"entry {tuple(name)} lies outside the window"
         in_debt = any(
             slot.held_lots * self.sign_of(ClientOrderId(slot.slot, Side.BUY, 0)) < 0
             for slot in slots
