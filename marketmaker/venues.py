@@ -28,7 +28,7 @@ VENUES: dict[str, Venue] = {
     for venue in (
         Venue(id="paper", name="Embedded paper exchange", credentials=(), available=True),
         Venue(id="binance", name="Binance USD-M", credentials=KEY_PAIR, rehearsal=True),
-        Venue(id="okx", name="OKX", credentials=KEY_PAIR_AND_PASSPHRASE),
+        Venue(id="okx", name="OKX", credentials=KEY_PAIR_AND_PASSPHRASE, rehearsal=True),
         Venue(id="bybit", name="Bybit", credentials=KEY_PAIR),
         Venue(id="bitget", name="Bitget", credentials=KEY_PAIR_AND_PASSPHRASE),
         Venue(id="gate", name="Gate", credentials=KEY_PAIR),

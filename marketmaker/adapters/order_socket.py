@@ -20,13 +20,14 @@ from marketmaker.model.order import OrderReport
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """Requests that are answered together."""
+    """Requests that are answered together. `about`: the orders, for venues whose answers do not repeat them."""
 
     contract: Contract
     operation: str
     future: asyncio.Future[list[Any]]
     outcomes: list[Any]
     open: int
+    about: Sequence[Any] = ()
     timer: asyncio.TimerHandle | None = None
 
     def land(self, index: int, outcome: OrderReport | VenueError | None) -> None:
@@ -90,11 +91,14 @@ class Requests:
         build: Callable[[int, int, int], bytes],
         *,
         most: int = 1,
+        about: Sequence[Any] = (),
     ) -> asyncio.Future[list[Any]]:
         """`build(first, last, number)`: the request with this number for the orders `first` up to `last`, at most
         `most` of them; the venue's answer names the number in decimal."""
         loop = asyncio.get_running_loop()
-        flight = Flight(contract, operation, loop.create_future(), [IN_THE_AIR] * count, count)
+        flight = Flight(
+            contract, operation, loop.create_future(), [IN_THE_AIR] * count, count, about
+        )
         if count == 0:
             flight.future.set_result([])
             return flight.future
