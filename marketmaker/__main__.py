@@ -117,7 +117,9 @@ def main(arguments: list[str] | None = None) -> int:
         assert isinstance(code, int)
         return code
     except MarketMakerError as error:
-        for line in str(error).splitlines():
+        from marketmaker import logs
+
+        for line in logs.masked(str(error)).splitlines():
             print(f"marketmaker: {line}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from marketmaker import __version__
+from marketmaker import __version__, crash, logs
 from marketmaker.adapters.protocol import Adapter
 from marketmaker.config import check_symbol
 from marketmaker.core import readings
@@ -407,7 +407,8 @@ class Application:
                 reason = f"{name} ended"
             except Exception as error:
                 self._log.critical(log_events.SERVICE_FAILED, service=name, exc_info=error)
-                reason = f"{name} failed: {error}"
+                reason = logs.masked(f"{name} failed: {error}")
+                crash.report(error, name)
             self.herald.tell(log_events.SERVICE_FAILED, Severity.ERROR, reason)
             self.exit_code = 1
             self.stop(reason)
@@ -450,7 +451,8 @@ class Application:
                     service=name,
                     exc_info=error,
                 )
-                reason = f"{name} failed: {error}"
+                reason = logs.masked(f"{name} failed: {error}")
+                crash.report(error, name)
             self._fail_symbol(symbol, reason)
 
         symbol.tasks.append(asyncio.create_task(guarded(), name=f"{symbol.settings.name} {name}"))

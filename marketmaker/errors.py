@@ -25,9 +25,22 @@ MarketMakerError
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+_mask: Callable[[str], str] = str
+
+
+def mask_messages_with(mask: Callable[[str], str]) -> None:
+    """From here on `mask` sees every message before it is kept: a venue may quote a key, a library an address."""
+    global _mask  # noqa: PLW0603  (errors are made everywhere; what is secret is known once, at start)
+    _mask = mask
+
 
 class MarketMakerError(Exception):
     """Root of everything this project raises on purpose."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_mask(message))
 
 
 class ConfigError(MarketMakerError):
@@ -45,7 +58,7 @@ class VenueError(MarketMakerError):
         self, message: str, *, venue: str = "", operation: str = "", code: str = ""
     ) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = _mask(message)
         self.venue = venue
         self.operation = operation
         self.code = code

@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from marketmaker import logs
+from marketmaker import crash, logs
 from marketmaker.alerts.desk import AlertDesk
 from marketmaker.app import Application
 from marketmaker.backtest.data import RecordedOrSynthetic, open_feed
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
             empty = RunReport(
                 reading=None,
                 equity_start=Decimal(0),
-                exit_reason=f"{'refused' if refused else 'failed'}: {error}",
+                exit_reason=logs.masked(f"{'refused' if refused else 'failed'}: {error}"),
                 exit_code=2 if refused else 1,
                 unconfirmed=(),
                 first_order_s=None,
@@ -69,7 +69,11 @@ def check_writable(path: str | None) -> None:
 def run_paper(args: argparse.Namespace) -> int:
     configuration = load_configuration(args.config)
     settings = configuration.settings
-    logs.register_secrets((*configuration.secrets, *secrets_in(settings.ledger)))
+    secrets = (*configuration.secrets, *secrets_in(settings.ledger))
+    logs.register_secrets(secrets)
+    crash.forbid_core_dumps(undumpable=bool(secrets))
+    crash.mask_uncaught()
+    crash.keep_reports_in(settings.state_dir)
     if args.journal is not None:
         settings = replace(settings, journal=args.journal)
     text = args.feed or settings.paper.feed

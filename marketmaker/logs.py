@@ -1,6 +1,7 @@
 """Log set-up: JSON lines on standard output, pretty on a terminal; secrets never get out.
 
-Two nets hold secrets back. A field whose name sounds like one is masked whatever it holds; and every value given to
+Three nets hold secrets back. An error of ours is masked when it is made, so that whoever shows or keeps its text need not
+think of it. A field whose name sounds like one is masked whatever it holds; and every value given to
 `register_secrets` is masked wherever it turns up in a finished line, inside a URL, a traceback or somebody's `repr`.
 
 A logger is bound once per service, in its constructor (`structlog.get_logger().bind(service=...)`); a call below the
@@ -13,6 +14,7 @@ import json
 import logging
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -22,7 +24,7 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from marketmaker.errors import ConfigError
+from marketmaker.errors import ConfigError, mask_messages_with
 
 LEVELS = {
     "debug": logging.DEBUG,
@@ -35,10 +37,12 @@ SECRET_WORDS = ("key", "secret", "passphrase", "password", "signature", "token",
 MASK = "***"
 LONG_ENOUGH_TO_SEARCH = 8
 """A shorter secret is masked only where it is a whole value: looking for "1" in every line would mask the prices."""
+MAX_RECENT_LINES = 200
 ERASE_LINE = "\r\x1b[K"
 
 _secrets: set[str] = set()
 _searched: list[str] = []
+_recent: deque[str] = deque(maxlen=MAX_RECENT_LINES)
 
 
 def configure(
@@ -71,7 +75,8 @@ def configure(
 
 
 def register_secrets(values: Iterable[str]) -> None:
-    """From here on these never appear in a log line."""
+    """From here on these never appear in a log line, nor in the message of an error of ours."""
+    mask_messages_with(masked)
     _secrets.update(value for value in values if value)
     forms = {form for value in _secrets for form in written_forms(value)}
     # Longest first, so that a secret that is part of another does not leave the rest of it behind.
@@ -86,6 +91,11 @@ def written_forms(value: str) -> Iterator[str]:
     yield repr(value)[1:-1]
     yield json.dumps(value)[1:-1]
     yield json.dumps(value, ensure_ascii=False)[1:-1]
+
+
+def recent_lines() -> list[str]:
+    """The last ones written, oldest first, without secrets."""
+    return list(_recent)
 
 
 def forget_secrets() -> None:
@@ -109,7 +119,9 @@ class LineWriter:
         self._before = ERASE_LINE if tty else ""
 
     def msg(self, line: str) -> None:
-        text = f"{self._before}{masked(line)}\n"
+        line = masked(line)
+        _recent.append(line)
+        text = f"{self._before}{line}\n"
         try:
             try:
                 self._out.write(text)

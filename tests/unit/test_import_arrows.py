@@ -59,6 +59,7 @@ ROOMS = {
     "alerts": Room(
         ours=names("model errors runtime.log_events"), outside=names("apprise structlog")
     ),
+    "crash": Room(ours=names("logs")),
     "herald": Room(ours=ANYTHING),
     "private_files": Room(ours=names("errors")),
     "vault": Room(ours=names("errors private_files"), outside=names("cryptography")),
