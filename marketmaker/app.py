@@ -29,6 +29,7 @@ from marketmaker.adapters.protocol import Adapter
 from marketmaker.config import check_symbol
 from marketmaker.core import readings
 from marketmaker.core.position_manager import PositionManager
+from marketmaker.core.recollection import recollect
 from marketmaker.core.repair import OVERLAP_NS
 from marketmaker.core.safety import account_problems
 from marketmaker.errors import ConfigError, VenueError
@@ -39,6 +40,7 @@ from marketmaker.model.client_order_id import first_sequence
 from marketmaker.model.event import Event, Gate, GateOpened, GateShut, TimerFired
 from marketmaker.model.instrument import Instrument
 from marketmaker.model.settings import Settings, SymbolSettings
+from marketmaker.model.status import GridMemory
 from marketmaker.runtime import log_events
 from marketmaker.runtime.clock import Clock
 from marketmaker.runtime.engine import Engine, OnDecided
@@ -54,6 +56,7 @@ from marketmaker.runtime.patience import ask_until_answered
 from marketmaker.runtime.price_monitor import PriceMonitor
 from marketmaker.runtime.rate_limit import account_bucket
 from marketmaker.runtime.reconciler import Reconciler
+from marketmaker.runtime.remains import read_remains
 from marketmaker.runtime.risk_monitor import RiskMonitor
 from marketmaker.runtime.send_line import Channel
 from marketmaker.runtime.state_store import StateStore
@@ -254,6 +257,8 @@ class Application:
         memory = self.store.load(instrument)
         if memory is not None:
             refuse_other_levels(chosen, instrument, memory, self.store.path(instrument.name))
+        else:
+            memory = await self._recollect(chosen, instrument)
         form = adapter.client_order_ids
         manager = PositionManager(
             instrument=instrument,
@@ -324,6 +329,24 @@ class Application:
             if who is not None
         ]
         return heard_by(hearers)
+
+    async def _recollect(self, chosen: SymbolSettings, instrument: Instrument) -> GridMemory | None:
+        """Without a state file: what the venue's orders and trades tell of the process before, None for nothing."""
+        now_ns = self.clock.now_ns()
+        remains = await self._ask(
+            f"orders and trades {chosen.name}",
+            lambda: read_remains(self.adapter, instrument, now_ns),
+        )
+        memory = recollect(remains, chosen.grid, instrument, now_ns=now_ns)
+        if memory is not None:
+            self._log.warning(
+                log_events.STATE_RECOLLECTED,
+                instrument=chosen.name,
+                anchor=f"{instrument.price(memory.anchor_ticks):f}",
+                slots_held=len(memory.holdings),
+                position=remains.position.qty_lots,
+            )
+        return memory
 
     def _hire_bookkeeper(self) -> Bookkeeper | None:
         """None without a ledger: its database library is then not even loaded."""

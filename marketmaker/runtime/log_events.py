@@ -49,6 +49,7 @@ ORDER_FILLED: Final = "order.filled"
 ORDER_CLOSED: Final = "order.closed"
 ALERT_RAISED: Final = "alert.raised"
 
+STATE_RECOLLECTED: Final = "state.recollected"
 START_RETRIED: Final = "start.retried"
 APP_STARTED: Final = "app.started"
 APP_STOPPING: Final = "app.stopping"
