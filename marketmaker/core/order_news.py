@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 SECOND_NS = 1_000_000_000
 CANCEL_REPEAT_NS = 5 * SECOND_NS
 NOT_FOUND_TIMES = 2
+REDUCE_ONLY_WAIT_MAX_S = 30.0
+REDUCE_ONLY_ALERT_AFTER = 5
 
 END_OF_REFUSAL = {
     Refusal.POST_ONLY: EndReason.POST_ONLY,
@@ -91,6 +93,7 @@ class OrderNews:
             self.grid.late_news += 1
             return
         if was_pending:
+            slot.reduce_only_rejects = 0
             order.ts_accepted_ns = order.ts_changed_ns = self.grid.now_ns
             order.cancel_asked_ns = 0
             if self.grid.renew_after_ns is not None:
@@ -250,11 +253,24 @@ class OrderNews:
             self.grid.alert(Severity.WARNING, "margin.locked", message)
             self.grid.mark_all()
         elif end is EndReason.REDUCE_ONLY:
-            self.grid.wait(slot, max(settings.retry_delay_s, 2.0), "reduce-only refused")
-            self.grid.actions.append(TakeSnapshot(reason="reduce-only refused"))
+            self.after_reduce_only(slot, order)
         elif end is EndReason.LIQUIDATION:
             self.grid.alert(Severity.ERROR, "position.liquidated", message)
             self.grid.actions.append(TakeSnapshot(reason="liquidation"))
+
+    def after_reduce_only(self, slot: Slot, order: LiveOrder) -> None:
+        """Look at the position; if that does not help, ask ever less often and tell the owner."""
+        slot.reduce_only_rejects += 1
+        delay_s = min(2.0**slot.reduce_only_rejects, REDUCE_ONLY_WAIT_MAX_S)
+        self.grid.wait(slot, max(self.grid.settings.retry_delay_s, delay_s), "reduce-only refused")
+        self.grid.actions.append(TakeSnapshot(reason="reduce-only refused"))
+        if slot.reduce_only_rejects == REDUCE_ONLY_ALERT_AFTER:
+            self.grid.alert(
+                Severity.ERROR,
+                "exit.refused",
+                f"{order.leaves_lots} lots of slot {slot.index} cannot be offered: refused as reduce-only"
+                f" {slot.reduce_only_rejects} times in a row; does another order use up the position?",
+            )
 
     def on_place_unanswered(self, event: PlaceUnanswered) -> None:
         slot, order = self.find(event.client_order_id)

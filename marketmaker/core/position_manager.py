@@ -661,7 +661,10 @@ class PositionManager:
         self.actions.append(PlaceOrder(order=order, reason=reason))
 
     def reduces(self, sign: int) -> bool:
-        """Whether an exit of this ladder can only shrink the net position: no inventory of the other sign is held."""
+        """Whether an exit of this ladder can only shrink the net position: nothing of the other sign lies against it,
+        neither inventory of ours nor a position of the owner's."""
+        if sign * self.repair.foreign_lots < 0:
+            return False
         if -sign not in self.ladders:
             return True
         held = (self.slots[index] for index in self.holding)
@@ -754,7 +757,7 @@ class PositionManager:
         order.ts_changed_ns = self.now_ns
         booked = order.booked_lots - before
         if booked:
-            slot.post_only_rejects = 0
+            slot.post_only_rejects = slot.reduce_only_rejects = 0
             if self.ended and not order.is_exit:
                 self.closing = True
             if not order.is_exit and slot.order is order:

@@ -12,7 +12,7 @@ did, and what the daemon was told; and it is asked to compare books and account 
                  7  resend         the same id is sent again only after a refusal that allows it, and unchanged
                  8  level          every order lies on its slot's level; the levels outlive restarts
                  9  size           an entry is worth no more than `order_amount` and no less than the minimum
-                10  reduce-only    every exit is reduce-only, no entry is
+                10  reduce-only    no entry is reduce-only, every exit is while the whole position is ours
                 11  degraded       an order may take only after so many post-only rejections in its slot
                 12  count          never more than `max_open_orders`
                 13  budget         never faster than the account's budget
@@ -317,7 +317,12 @@ class Observer:
             value = order.price_ticks * order.qty_lots
             if value > self._amount or value * self.instrument.quantum < self._least:
                 self.broken("size", f"{shown(order)} is out of bounds", now_ns)
-        if self.grid.side is not GridSide.NEUTRAL and order.reduce_only is entry:
+        against_owner = not entry and bool(self.foreign_trades or self._disowned)
+        if (
+            self.grid.side is not GridSide.NEUTRAL
+            and order.reduce_only is entry
+            and not against_owner
+        ):
             self.broken("reduce-only", f"{shown(order)} has the wrong flag", now_ns)
         if not (order.post_only or closing):
             rejects = self._rejects.get(name.slot, 0)
