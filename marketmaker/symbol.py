@@ -103,14 +103,9 @@ def quoted_sides(symbol: Symbol) -> set[Side]:
 
 
 def lacks_trades(symbol: Symbol) -> bool:
-    """Whether a quantity was booked whose trade, and so whose fee, has not been heard of.
-
-    Of an order found open at the start nobody can say which of its trades were told to the process before.
-    """
+    """Whether a quantity was booked whose trade, and so whose fee, has not been heard of."""
     ended = symbol.manager.ended_orders.values()
-    return not symbol.failed and any(
-        order.trade_lots < order.booked_lots and not order.adopted for order, *_ in ended
-    )
+    return not symbol.failed and any(order.trade_lots < order.booked_lots for order, *_ in ended)
 
 
 def is_settled(symbol: Symbol) -> bool:

@@ -20,7 +20,7 @@ from marketmaker.model.account import Position
 from marketmaker.model.instrument import Instrument, Lots, Quanta, Ticks
 from marketmaker.model.order import ClientOrderId, Fill, OrderReport, Side
 from marketmaker.model.settings import GridSettings, GridSide, Spacing
-from marketmaker.model.status import GridMemory, Holding
+from marketmaker.model.status import BookedOrder, GridMemory, Holding
 
 WITNESSES = 200
 """Orders and trades that are asked for the anchor, the newest."""
@@ -82,6 +82,20 @@ def recollect(
             fill.trade_id
             for _, fill in remains.own_fills
             if fill.ts_venue_ns >= booked_ns - OVERLAP_NS
+        ),
+        booked_orders=tuple(
+            BookedOrder(
+                client_order_id=name,
+                price_ticks=order.price_ticks,
+                qty_lots=order.qty_lots,
+                booked_lots=order.filled_lots,
+                booked_value=Quanta(order.filled_lots * order.price_ticks),
+                trade_lots=order.filled_lots,
+                trade_value=Quanta(order.filled_lots * order.price_ticks),
+                covered_ns=booked_ns,
+            )
+            for name, order in remains.own_orders
+            if order.filled_lots
         ),
     )
 
