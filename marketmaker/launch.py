@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import random
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from marketmaker import crash, logs
+from marketmaker.adapters import make_adapter
+from marketmaker.adapters.protocol import Adapter
 from marketmaker.alerts.desk import AlertDesk
 from marketmaker.app import Application
 from marketmaker.backtest.data import RecordedOrSynthetic, open_feed
@@ -26,6 +29,7 @@ from marketmaker.herald import Herald, sender_of
 from marketmaker.ledger.url import secrets_in
 from marketmaker.model.settings import Settings, SymbolSettings
 from marketmaker.runtime.clock import Clock, RealClock
+from marketmaker.runtime.instance_lock import account_of
 from marketmaker.runtime.notify import Notifier
 from marketmaker.sim.loop import LoopClock, VirtualTimeLoop
 from marketmaker.sim.venue import PaperExchange
@@ -41,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """Raises what went wrong, after the summary was written; ConfigError for what the operator has to mend."""
     check_writable(args.summary)
     try:
-        return run_paper(args)
+        return run_configured(args)
     except Exception as error:
         if args.summary:
             refused = isinstance(error, ConfigError)
@@ -66,7 +70,7 @@ def check_writable(path: str | None) -> None:
         )
 
 
-def run_paper(args: argparse.Namespace) -> int:
+def run_configured(args: argparse.Namespace) -> int:
     configuration = load_configuration(args.config)
     settings = configuration.settings
     secrets = (*configuration.secrets, *secrets_in(settings.ledger))
@@ -76,6 +80,12 @@ def run_paper(args: argparse.Namespace) -> int:
     crash.keep_reports_in(settings.state_dir)
     if args.journal is not None:
         settings = replace(settings, journal=args.journal)
+    if settings.mode == "live":
+        return run_live(args, configuration, settings)
+    return run_paper(args, configuration, settings)
+
+
+def run_paper(args: argparse.Namespace, configuration: Configuration, settings: Settings) -> int:
     text = args.feed or settings.paper.feed
     virtual = args.speed != 1.0
     feed = open_feed(text, wanted_symbols(settings, text), start_of_time_ns(virtual))
@@ -83,18 +93,86 @@ def run_paper(args: argparse.Namespace) -> int:
     tty = sys.stdout.isatty()
     logs.configure(settings.log_level, tty=tty, now_ns=clock.now_ns)
     herald = Herald(hire(settings, clock, virtual=virtual), settings=settings, clock=clock)
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        report = runner.run(
-            trade(
-                args,
-                configuration,
-                settings,
-                feed,
-                clock,
-                herald=herald,
-                status=tty and args.speed is not None,
-            )
+
+    async def paper() -> RunReport:
+        exchange = PaperExchange(
+            settings=settings.paper,
+            instruments=paper_instruments(settings),
+            feed=feed,
+            bot_tag=settings.bot_tag,
+            now_ns=clock.now_ns,
         )
+        app = Application(
+            settings=settings,
+            symbols=symbols_with_data(settings, feed),
+            adapter=exchange,
+            clock=clock,
+            notifier=Notifier(os.environ),
+            explain=configuration.explain,
+            began_s=args.began_s,
+            ledger_account=paper_account(),
+            ledger_in_thread=args.speed == 1.0,
+            herald=herald,
+        )
+        return await trade(
+            args,
+            app,
+            [stop_at_end_of_feed(app, exchange)],
+            status=tty and args.speed is not None,
+        )
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        return finish(args, runner.run(paper()), tty=tty)
+
+
+def run_live(args: argparse.Namespace, configuration: Configuration, settings: Settings) -> int:
+    """Raises ConfigError for what the venue's adapter lacks, before anything is sent."""
+    if args.feed or args.speed != 1.0:
+        raise ConfigError("--feed and --speed are for mode: paper; a venue has its own market")
+    loop, clock = make_real_loop(), RealClock()
+    tty = sys.stdout.isatty()
+    logs.configure(settings.log_level, tty=tty, now_ns=clock.now_ns)
+    herald = Herald(hire(settings, clock, virtual=False), settings=settings, clock=clock)
+
+    async def live() -> RunReport:
+        app = Application(
+            settings=settings,
+            adapter=venue_adapter(settings, clock),
+            clock=clock,
+            notifier=Notifier(os.environ),
+            explain=configuration.explain,
+            began_s=args.began_s,
+            seed=clock.now_ns(),
+            ledger_account=account_of(settings.credentials),
+            ledger_in_thread=True,
+            herald=herald,
+        )
+        return await trade(args, app, [], status=tty)
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        return finish(args, runner.run(live()), tty=tty)
+
+
+def venue_adapter(settings: Settings, clock: Clock) -> Adapter:
+    """The adapter of the configured venue, not connected. Raises ConfigError."""
+    venue = settings.exchange
+    try:
+        return make_adapter(
+            venue,
+            credentials=settings.credentials,
+            bot_tag=settings.bot_tag,
+            clock=clock,
+            rng=random.Random(clock.now_ns()),
+            testnet=settings.testnet,
+            endpoints=settings.endpoints.given(),
+        )
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{venue} needs {error.name}: install it with pip install 'marketmaker[live]'"
+        ) from error
+
+
+def finish(args: argparse.Namespace, report: RunReport, *, tty: bool) -> int:
     content = summary(report)
     if args.summary:
         write_summary(args.summary, content)
@@ -118,46 +196,29 @@ def make_loop(
     feed: RecordedOrSynthetic, factor: float | None
 ) -> tuple[asyncio.AbstractEventLoop, Clock]:
     if factor == 1.0:
-        with suppress(ImportError):
-            import uvloop  # noqa: PLC0415  (not on every platform, and only where time is real)
-
-            return uvloop.new_event_loop(), RealClock()
-        return asyncio.new_event_loop(), RealClock()
+        return make_real_loop(), RealClock()
     loop = VirtualTimeLoop(feed.start_ns, factor)
     return loop, LoopClock(loop)
 
 
+def make_real_loop() -> asyncio.AbstractEventLoop:
+    with suppress(ImportError):
+        import uvloop  # noqa: PLC0415  (not on every platform, and only where time is real)
+
+        return uvloop.new_event_loop()
+    return asyncio.new_event_loop()
+
+
 async def trade(
     args: argparse.Namespace,
-    configuration: Configuration,
-    settings: Settings,
-    feed: RecordedOrSynthetic,
-    clock: Clock,
+    app: Application,
+    beside: Sequence[Coroutine[None, None, None]],
     *,
-    herald: Herald,
     status: bool,
 ) -> RunReport:
-    exchange = PaperExchange(
-        settings=settings.paper,
-        instruments=paper_instruments(settings),
-        feed=feed,
-        bot_tag=settings.bot_tag,
-        now_ns=clock.now_ns,
-    )
-    app = Application(
-        settings=settings,
-        symbols=symbols_with_data(settings, feed),
-        adapter=exchange,
-        clock=clock,
-        notifier=Notifier(os.environ),
-        explain=configuration.explain,
-        began_s=args.began_s,
-        ledger_account=paper_account(),
-        ledger_in_thread=args.speed == 1.0,
-        herald=herald,
-    )
+    """`beside`: what runs as long as the application does."""
     with signals_stop(app):
-        helpers = [asyncio.create_task(stop_at_end_of_feed(app, exchange))]
+        helpers = [asyncio.create_task(each) for each in beside]
         if args.duration is not None:
             helpers.append(asyncio.create_task(stop_after(app, args.duration)))
         if status:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -9,13 +10,14 @@ from dataclasses import dataclass
 class Venue:
     """`credentials` are the keys the configuration's `credentials` section must hold to trade there.
 
-    `available`: this version has an adapter for it (`adapters.<id>`). `rehearsal`: `marketmaker venue <id>` serves one
+    `optional` ones it may. `available`: this version has an adapter for it (`adapters.<id>`). `rehearsal`: `marketmaker venue <id>` serves one
     on this machine (`loopback.<id>`).
     """
 
     id: str
     name: str
     credentials: tuple[str, ...]
+    optional: tuple[str, ...] = ()
     available: bool = False
     rehearsal: bool = False
 
@@ -27,7 +29,9 @@ VENUES: dict[str, Venue] = {
     venue.id: venue
     for venue in (
         Venue(id="paper", name="Embedded paper exchange", credentials=(), available=True),
-        Venue(id="binance", name="Binance USD-M", credentials=KEY_PAIR, rehearsal=True),
+        Venue(
+            id="binance", name="Binance USD-M", credentials=KEY_PAIR, available=True, rehearsal=True
+        ),
         Venue(id="okx", name="OKX", credentials=KEY_PAIR_AND_PASSPHRASE, rehearsal=True),
         Venue(id="bybit", name="Bybit", credentials=KEY_PAIR),
         Venue(id="bitget", name="Bitget", credentials=KEY_PAIR_AND_PASSPHRASE),
@@ -55,6 +59,26 @@ VENUES: dict[str, Venue] = {
         Venue(id="hyperliquid", name="Hyperliquid", credentials=("account_address", "private_key")),
     )
 }
+
+CCXT = "ccxt:"
+CCXT_ID = re.compile(r"[a-z0-9_]{2,40}")
+
+
+def venue_of(exchange: str) -> Venue | None:
+    """By its id; `ccxt:<id>` is any exchange that ccxt knows. None for an id that cannot be one."""
+    name = exchange.removeprefix(CCXT)
+    if name == exchange:
+        return VENUES.get(exchange)
+    if not CCXT_ID.fullmatch(name):
+        return None
+    return Venue(
+        id=exchange,
+        name=f"{name} through ccxt",
+        credentials=KEY_PAIR,
+        optional=("passphrase",),
+        available=True,
+    )
+
 
 CREDENTIAL_NAMES: tuple[str, ...] = tuple(
     dict.fromkeys(name for venue in VENUES.values() for name in venue.credentials)

@@ -14,7 +14,7 @@ from marketmaker.cli.table import aligned
 from marketmaker.config import Configuration, load_configuration, paper_instruments
 from marketmaker.ledger.url import shown
 from marketmaker.model.settings import Settings, SymbolSettings, without_secrets
-from marketmaker.venues import VENUES
+from marketmaker.venues import venue_of
 
 HIDDEN = "***"
 
@@ -66,7 +66,7 @@ def report(configuration: Configuration) -> Iterator[str]:
 
 def overview(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "mode", settings.mode
-    yield "exchange", f"{settings.exchange} ({VENUES[settings.exchange].name})"
+    yield "exchange", f"{settings.exchange} ({venue_name(settings.exchange)})"
     yield "bot_tag", settings.bot_tag
     held = [
         f"{field.name}={HIDDEN}"
@@ -91,6 +91,11 @@ def overview(settings: Settings) -> Iterator[tuple[str, str]]:
     )
     yield "journal", settings.journal or "none"
     yield "state_dir", settings.state_dir or "none"
+
+
+def venue_name(exchange: str) -> str:
+    venue = venue_of(exchange)
+    return exchange if venue is None else venue.name
 
 
 GRID_HEADINGS = (

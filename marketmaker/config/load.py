@@ -28,6 +28,7 @@ from marketmaker.errors import ConfigError
 from marketmaker.model.instrument import Instrument
 from marketmaker.model.settings import (
     Credentials,
+    EndpointSettings,
     ExecutionSettings,
     GridSettings,
     InstrumentSettings,
@@ -46,6 +47,7 @@ SECTIONS = frozenset(
     {
         "alerts",
         "credentials",
+        "endpoints",
         "execution",
         "grid",
         "key_vault",
@@ -200,6 +202,7 @@ def build_settings(
     return Settings(
         **{"mode": "", "bot_tag": DEFAULT_BOT_TAG, **top, "exchange": exchange},
         symbols=symbols,
+        endpoints=EndpointSettings(**values.get("endpoints", {})),
         credentials=Credentials(
             **{name: credentials[name] for name in CREDENTIALS_HELD if name in credentials}
         ),

@@ -24,7 +24,7 @@ from marketmaker.model.settings import (
     SafetySettings,
     Spacing,
 )
-from marketmaker.venues import VENUES, Venue, available_venues
+from marketmaker.venues import VENUES, Venue, available_venues, venue_of
 
 FARTHEST_LEVEL = 10**9
 """How many times the anchor, or which part of it, the outermost geometric level of a window may be."""
@@ -250,7 +250,7 @@ def check_exchange(
 
     `mode` None: not known. Paper trading needs no credentials, but half a set is a mistake in any mode.
     """
-    venue = VENUES.get(exchange)
+    venue = venue_of(exchange)
     if venue is None:
         near = difflib.get_close_matches(exchange.lower(), VENUES, n=1, cutoff=0.6)
         advice = f"did you mean {near[0]}? " if near else ""
@@ -268,7 +268,9 @@ def check_exchange(
     if not report.trusts(("credentials", *venue.credentials)):
         return
     if unused := [
-        name for name in credentials if venue.credentials and name not in venue.credentials
+        name
+        for name in credentials
+        if venue.credentials and name not in (*venue.credentials, *venue.optional)
     ]:
         report.refuse(
             f"credentials.{unused[0]}",
@@ -282,8 +284,12 @@ def check_exchange(
     elif mode == "live" and venue.id == "paper":
         report.refuse(
             report.written("exchange", "mode"),
-            "exchange 'paper' trades in mode: paper only, and this version has no venue for mode: live; "
-            "write mode: paper",
+            "exchange 'paper' trades in mode: paper only; write mode: paper, or name the exchange to trade on",
+        )
+    elif mode == "paper" and venue.id != "paper":
+        report.refuse(
+            report.written("exchange", "mode"),
+            f"mode: paper trades on the embedded exchange only; write exchange: paper, or mode: live for '{venue.id}'",
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from marketmaker.config.fields import (
+    Reader,
     Refused,
     boolean,
     choice,
@@ -48,6 +49,22 @@ def bot_tag(node: Node) -> str:
 
 def exchange(node: Node) -> str:
     return text(node, expects="an exchange's id such as paper")
+
+
+def address(*schemes: str) -> Reader:
+    """An address of a venue's server, without a user or a password in it."""
+    pattern = re.compile(
+        rf"(?:{'|'.join(schemes)})://[A-Za-z0-9._-]+(?::[0-9]{{1,5}})?(?:/[!-~]*)?"
+    )
+
+    def read(node: Node) -> str:
+        expects = f"an address that begins with {schemes[0]}://"
+        url = text(node, expects=expects)
+        if not pattern.fullmatch(url):
+            raise Refused(f"{shown(node)} is not an address; write {expects}")
+        return url
+
+    return read
 
 
 def feed(node: Node) -> str:
@@ -314,11 +331,22 @@ SAFETY: Schema = {
     "allow_withdrawal_keys": Value(attribute="allow_withdrawal_keys", read=boolean),
 }
 
+ENDPOINTS: Schema = {
+    "rest_url": Value(attribute="rest_url", read=address("https", "http"), nullable=True, null=""),
+    **{
+        name: Value(attribute=name, read=address("wss", "ws"), nullable=True, null="")
+        for name in ("ws_public_url", "ws_private_url", "ws_order_url", "ws_market_url")
+    },
+    "key_url": Value(attribute="key_url", read=address("https", "http"), nullable=True, null=""),
+}
+
 ROOT: Schema = {
     "mode": Value(
         attribute="mode", read=choice("paper", "live"), required="write mode: paper or mode: live"
     ),
     "exchange": Value(attribute="exchange", read=exchange),
+    "testnet": Value(attribute="testnet", read=boolean),
+    "endpoints": Nested(fields=ENDPOINTS),
     "bot_tag": Value(attribute="bot_tag", read=bot_tag),
     "account": Value(attribute="account", read=account_name, nullable=True, null=""),
     "credentials": Nested(fields=CREDENTIALS, secret=True),

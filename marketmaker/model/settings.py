@@ -229,6 +229,22 @@ class AlertSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSettings:
+    """Addresses instead of the venue's own; "" leaves a venue's as it is. Not every venue has every one."""
+
+    rest_url: str = ""
+    ws_public_url: str = ""
+    ws_private_url: str = ""
+    ws_order_url: str = ""
+    ws_market_url: str = ""
+    key_url: str = ""
+
+    def given(self) -> dict[str, str]:
+        named = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: url for name, url in named.items() if url}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The whole configuration. `mode` is paper or live. `journal` and `state_dir` are paths, "" for none.
 
@@ -240,6 +256,8 @@ class Settings:
     exchange: str
     bot_tag: str
     symbols: tuple[SymbolSettings, ...]
+    testnet: bool = False
+    endpoints: EndpointSettings = field(default_factory=EndpointSettings)
     account: str = ""
     credentials: Credentials = field(default_factory=Credentials)
     key_vault: KeyVaultSettings = field(default_factory=KeyVaultSettings)

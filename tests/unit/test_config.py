@@ -322,7 +322,7 @@ RIGHT = ("price_interval: 2", "order_amount: 60")
         (
             "mode: live\n" + only_grid(*RIGHT).partition("\n")[2],
             1,
-            "this version has no venue for mode: live; write mode: paper",
+            "trades in mode: paper only; write mode: paper",
         ),
     ],
 )

@@ -1,0 +1,49 @@
+"""`marketmaker run` in mode: live, on rehearsed venues: each a process of its own, with sockets in between."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from marketmaker.venues import VENUES
+from tests.support.daemon import Daemon, problems_of_books
+from tests.support.live import VenueProcess, live_configuration
+
+REHEARSED = [venue.id for venue in VENUES.values() if venue.available and venue.rehearsal]
+pytestmark = pytest.mark.e2e
+
+
+@pytest.mark.parametrize("exchange", REHEARSED)
+def test_it_trades_survives_being_killed_and_leaves_nothing_open(
+    exchange: str, tmp_path: Path
+) -> None:
+    with VenueProcess(
+        exchange, tmp_path, ("--symbols", "ETHUSDT", "--feed", "synthetic:7")
+    ) as venue:
+        config = live_configuration(venue, tmp_path)
+        first = Daemon(tmp_path, config, name="first").start()
+        first.wait_until_it_trades()
+        wait_for_orders(venue, 8)
+        venue.ask(do=["disconnect"])
+        first.kill()
+        assert venue.ask()["open_orders"] > 0, "it was killed: nobody has cancelled them"
+        second = Daemon(tmp_path, config, name="second").start()
+        second.wait_until_it_trades()
+        wait_for_orders(venue, 8)
+        second.send(signal.SIGTERM)
+        ended = second.finish()
+        assert problems_of_books(ended) == []
+        shown = venue.ask()
+        assert shown["open_orders"] == 0
+        (symbol,) = ended.symbols
+        assert float(shown["positions"]["ETHUSDT"]) == symbol["position"]
+
+
+def wait_for_orders(venue: VenueProcess, count: int) -> None:
+    deadline_s = time.monotonic() + 30
+    while venue.ask()["open_orders"] < count:
+        assert time.monotonic() < deadline_s, venue.ask()
+        time.sleep(0.1)
