@@ -34,6 +34,7 @@ from marketmaker.model.instrument import Instrument, Lots
 from marketmaker.model.settings import (
     AlertRule,
     Credentials,
+    EndpointSettings,
     ExecutionSettings,
     GridSettings,
     GridSide,
@@ -49,7 +50,7 @@ from marketmaker.model.settings import (
     Spacing,
     SymbolSettings,
 )
-from marketmaker.venues import CREDENTIAL_NAMES, VENUES
+from marketmaker.venues import CREDENTIAL_NAMES, VENUES, available_venues
 
 ROOT_FOLDER = Path(__file__).resolve().parents[2]
 EXAMPLE = str(ROOT_FOLDER / "config.example.yaml")
@@ -531,7 +532,8 @@ def test_a_venue_asks_for_its_credentials_first_and_then_says_it_has_no_adapter(
     assert f"credentials.{venue.credentials[-1]}: missing; " in line
     (line,) = refused(head + "credentials:\n" + "".join(keys) + body)
     assert line == (
-        f"mm.yaml:2: exchange: exchange '{venue.id}' has no adapter in this version; available: paper"
+        f"mm.yaml:2: exchange: exchange '{venue.id}' has no adapter in this version;"
+        f" available: {available_venues()}"
     )
 
 
@@ -722,6 +724,7 @@ DEFAULTS: dict[str, Any] = {
     "alerts.rules": AlertRule(),
     "alerts.heartbeat": HeartbeatSettings(),
     "paper": PaperSettings(),
+    "endpoints": EndpointSettings(),
     "execution": ExecutionSettings(),
     "price_monitor": PriceMonitorSettings(),
     "risk": RiskSettings(),
@@ -895,4 +898,4 @@ def test_exchanges_lists_every_venue_and_what_it_needs(
     assert command(exchanges, "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert [venue["id"] for venue in told] == list(VENUES)
-    assert [venue["id"] for venue in told if venue["available"]] == ["paper"]
+    assert [venue["id"] for venue in told if venue["available"]][:2] == ["paper", "binance"]
