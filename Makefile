@@ -12,6 +12,7 @@ PYTHON ?= python3.13 python3.12 python3.11 python3 python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
 UV_VERSION := 0.13.8
 CONFIG ?= config.example.yaml
+HTTP ?= 127.0.0.1:8420
 START ?= 0
 MINUTES ?= 10
 JOBS ?= 2
@@ -23,8 +24,8 @@ ifneq ($(shell $(PY) -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && echo yes),yes)
 .PHONY: $(VENV)/.python
 endif
 
-run: $(VENV)/.daemon ## make markets on the paper exchange until Ctrl-C (CONFIG=file)
-	@$(PY) .ci/foreground.py $(PY) -m marketmaker run $(CONFIG)
+run: $(VENV)/.daemon ## make markets on the paper exchange until Ctrl-C (CONFIG=file, HTTP=address of the dashboard)
+	@$(PY) .ci/foreground.py $(PY) -m marketmaker run $(CONFIG) --http $(HTTP)
 
 test: $(VENV)/.dev ## format, lint, types, tests, coverage of the core
 	@$(PY) -m ruff format --check .
@@ -54,7 +55,7 @@ lock: $(VENV)/.python ## resolve the dependencies again and rewrite the locks
 		$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 			--no-strip-extras --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' "$$@"; }; \
 	compile pyproject.toml --extra dev --output-file requirements-dev.lock; \
-	compile pyproject.toml --constraints requirements-dev.lock --output-file requirements.lock; \
+	compile pyproject.toml --extra web --constraints requirements-dev.lock --output-file requirements.lock; \
 	echo hatchling | compile - --constraints requirements-dev.lock --output-file requirements-build.lock
 	@! grep -nE '://|index-url|find-links' requirements.lock requirements-build.lock requirements-dev.lock
 

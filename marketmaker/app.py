@@ -26,12 +26,13 @@ import structlog
 
 from marketmaker import __version__, crash, logs
 from marketmaker.adapters.protocol import Adapter
-from marketmaker.config import check_symbol
+from marketmaker.config import Configuration, check_symbol
 from marketmaker.core import readings
 from marketmaker.core.position_manager import PositionManager
 from marketmaker.core.recollection import recollect
 from marketmaker.core.repair import OVERLAP_NS
 from marketmaker.core.safety import account_problems
+from marketmaker.desk import Desk
 from marketmaker.errors import ConfigError, VenueError
 from marketmaker.herald import Herald
 from marketmaker.model.account import AccountState
@@ -72,10 +73,12 @@ from marketmaker.symbol import (
 
 if TYPE_CHECKING:
     from marketmaker.bookkeeper import Bookkeeper
+    from marketmaker.reload import Reloader
 
 SAVE_INTERVAL_S = 1.0
 SETTLED_POLL_S = 0.01
 CLOSE_TIMEOUT_S = 1.0
+ATTEND_AGAIN_S = 10.0
 T = TypeVar("T")
 
 
@@ -103,6 +106,8 @@ class Application:
         ledger_account: str = "",
         ledger_in_thread: bool = False,
         herald: Herald | None = None,
+        load: Callable[[], Configuration] | None = None,
+        serves_http: bool = False,
     ) -> None:
         self.settings = settings
         self.adapter = adapter
@@ -154,6 +159,17 @@ class Application:
             clock=clock,
             symbols=self.symbols,
         )
+        self.desk = Desk(
+            settings=settings,
+            adapter=adapter,
+            clock=clock,
+            symbols=self.symbols,
+            executor=self.executor,
+            load=load,
+            serves=serves_http,
+            stopping=self._stop.is_set,
+            adopted=self._adopt,
+        )
 
     # --- life ---
 
@@ -162,6 +178,22 @@ class Application:
         if not self._stop.is_set():
             self.stop_reason = reason
             self._stop.set()
+
+    def reload(self) -> None:
+        """Read the configuration again and change what may change; the log says what did. From a signal handler."""
+        if self.desk.reloader is None or self._stop.is_set():
+            return
+        self._watch(self._reload(self.desk.reloader), "reload")
+
+    async def _reload(self, reloader: Reloader) -> None:
+        self.notifier.reloading()
+        try:
+            await reloader.reload(apply=True)
+        finally:
+            self.notifier.ready()
+
+    def _adopt(self, settings: Settings) -> None:
+        self.settings = settings
 
     async def run(self) -> RunReport:
         """Until `stop` or a failure. Raises ConfigError when the configuration or the account cannot trade."""
@@ -210,6 +242,9 @@ class Application:
     async def _start(self) -> None:
         self.instance.acquire()
         self.store.acquire()
+        self.desk.open()
+        for name, service in self.desk.services():
+            self._attend(service, name)
         await self._ask("connect", self.adapter.connect)
         self.bookkeeper = self._hire_bookkeeper()
         for index, chosen in enumerate(self._chosen):
@@ -230,6 +265,10 @@ class Application:
             self._alert,
         )
         self._share(risk.run(), "risk monitor")
+        self.desk.risk = risk
+        assert self._start_equity is not None
+        for name, service in self.desk.begin(self._start_equity, alarms=self.bookkeeper is None):
+            self._attend(service, name)
         for symbol in self.symbols:
             self._serve(symbol, symbol.engine.run(), "engine")
             self._serve(symbol, symbol.monitor.run(), "price monitor")
@@ -299,6 +338,7 @@ class Application:
                 on_order_sent=self._note_first_order,
                 on_give_up=lambda reason: self._give_up(chosen.name, reason),
                 on_decided=self._hearers(instrument),
+                latency=self.desk.latency,
             ),
             monitor=PriceMonitor(
                 settings.price_monitor,
@@ -325,7 +365,11 @@ class Application:
         """Who hears what an engine decides; None when nobody does."""
         hearers = [
             who.hears(instrument)
-            for who in (self.bookkeeper, self.herald if self.herald.is_employed else None)
+            for who in (
+                self.bookkeeper,
+                self.herald if self.herald.is_employed else None,
+                self.desk.news if self.desk.doorkeeper is not None else None,
+            )
             if who is not None
         ]
         return heard_by(hearers)
@@ -451,6 +495,19 @@ class Application:
         self._watched[task] = None
         task.add_done_callback(lambda done: self._watched.pop(done, None))
 
+    def _attend(self, service: Callable[[], Coroutine[None, None, None]], name: str) -> None:
+        """A service that trading can do without: its failure is told, and after a while it begins anew."""
+
+        async def guarded() -> None:
+            while True:
+                try:
+                    await service()
+                except Exception as error:
+                    self._log.error(log_events.SERVICE_FAILED, service=name, exc_info=error)
+                await asyncio.sleep(ATTEND_AGAIN_S)
+
+        self._shared.append(asyncio.create_task(guarded(), name=name))
+
     def _serve(
         self,
         symbol: Symbol,
@@ -496,9 +553,7 @@ class Application:
         for task in symbol.tasks:
             if task is not asyncio.current_task():
                 task.cancel()
-        task = asyncio.create_task(self._clear_failed(symbol))
-        self._watched[task] = None
-        task.add_done_callback(lambda done: self._watched.pop(done, None))
+        self._watch(self._clear_failed(symbol), f"{symbol.settings.name} clearing")
 
     async def _clear_failed(self, symbol: Symbol) -> None:
         """Take back what was not sent and cancel what is open, until nothing sent before can still arrive."""
@@ -525,6 +580,7 @@ class Application:
                 asyncio.get_running_loop().call_soon(self._fail_symbol, symbol, reason)
 
     def _alert(self, alert: RaiseAlert) -> None:
+        self.desk.alert(alert)
         self._log.warning(
             log_events.ALERT_RAISED,
             severity=alert.severity.value,
@@ -627,6 +683,7 @@ class Application:
         everything = [task for symbol in self.symbols for task in symbol.tasks]
         await asyncio.gather(*everything, *self._shared, *self._watched, return_exceptions=True)
         await self.executor.close()
+        await self.desk.close()
         problem = self._save_changed()
         if problem:
             self._shutdown.not_confirmed(f"the state of the last moments was not kept: {problem}")

@@ -23,6 +23,7 @@ from marketmaker.app import Application
 from marketmaker.backtest.data import RecordedOrSynthetic, open_feed
 from marketmaker.cli.status_line import StatusLine, StatusRow
 from marketmaker.config import Configuration, load_configuration, paper_instruments
+from marketmaker.config.http import with_address
 from marketmaker.core import readings
 from marketmaker.errors import ConfigError
 from marketmaker.herald import Herald, sender_of
@@ -71,15 +72,13 @@ def check_writable(path: str | None) -> None:
 
 
 def run_configured(args: argparse.Namespace) -> int:
-    configuration = load_configuration(args.config)
+    configuration = load(args)
     settings = configuration.settings
     secrets = (*configuration.secrets, *secrets_in(settings.ledger))
     logs.register_secrets(secrets)
     crash.forbid_core_dumps(undumpable=bool(secrets))
     crash.mask_uncaught()
     crash.keep_reports_in(settings.state_dir)
-    if args.journal is not None:
-        settings = replace(settings, journal=args.journal)
     if settings.mode == "live":
         return run_live(args, configuration, settings)
     return run_paper(args, configuration, settings)
@@ -113,12 +112,14 @@ def run_paper(args: argparse.Namespace, configuration: Configuration, settings: 
             ledger_account=paper_account(),
             ledger_in_thread=args.speed == 1.0,
             herald=herald,
+            load=lambda: load(args),
+            serves_http=args.speed == 1.0,
         )
         return await trade(
             args,
             app,
             [stop_at_end_of_feed(app, exchange)],
-            status=tty and args.speed is not None,
+            tty=tty,
         )
 
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
@@ -146,8 +147,10 @@ def run_live(args: argparse.Namespace, configuration: Configuration, settings: S
             ledger_account=account_of(settings.credentials),
             ledger_in_thread=True,
             herald=herald,
+            load=lambda: load(args),
+            serves_http=True,
         )
-        return await trade(args, app, [], status=tty)
+        return await trade(args, app, [], tty=tty)
 
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return finish(args, runner.run(live()), tty=tty)
@@ -178,6 +181,17 @@ def finish(args: argparse.Namespace, report: RunReport, *, tty: bool) -> int:
         write_summary(args.summary, content)
     print(table(content), file=sys.stdout if tty else sys.stderr)
     return report.exit_code
+
+
+def load(args: argparse.Namespace) -> Configuration:
+    """The configuration file, with what the command line says instead."""
+    configuration = load_configuration(args.config)
+    settings = configuration.settings
+    if args.journal is not None:
+        settings = replace(settings, journal=args.journal)
+    if args.http is not None:
+        settings = replace(settings, http=with_address(settings.http, args.http))
+    return replace(configuration, settings=settings)
 
 
 def start_of_time_ns(virtual: bool) -> int:
@@ -214,14 +228,16 @@ async def trade(
     app: Application,
     beside: Sequence[Coroutine[None, None, None]],
     *,
-    status: bool,
+    tty: bool,
 ) -> RunReport:
     """`beside`: what runs as long as the application does."""
     with signals_stop(app):
         helpers = [asyncio.create_task(each) for each in beside]
         if args.duration is not None:
             helpers.append(asyncio.create_task(stop_after(app, args.duration)))
-        if status:
+        if tty and app.desk.doorkeeper is not None:
+            app.desk.doorkeeper.on_open = lambda door: print(f"dashboard: {door}", flush=True)
+        if tty and args.speed is not None:
             line = StatusLine(sys.stdout, lambda: [status_row(each) for each in app.symbols])
             helpers.append(asyncio.create_task(line.run()))
         try:
@@ -266,7 +282,7 @@ def symbols_with_data(settings: Settings, feed: RecordedOrSynthetic) -> tuple[Sy
 
 @contextmanager
 def signals_stop(app: Application) -> Iterator[None]:
-    """A first signal begins the orderly end; a second of the same kind changes nothing.
+    """A first signal begins the orderly end; a second of the same kind changes nothing. SIGHUP reloads.
 
     Signals that were held back until now are heard at once; those that come afterwards are held back again if they were.
     """
@@ -277,12 +293,15 @@ def signals_stop(app: Application) -> Iterator[None]:
 
     for number in SIGNALS:
         loop.add_signal_handler(number, heard(number))
+    # A terminal that goes away hangs up as well: nobody is left to press Ctrl-C, so that is a stop.
+    hang_up = heard(signal.SIGHUP) if sys.stdin is not None and sys.stdin.isatty() else app.reload
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
     held_back = signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
-        for number in SIGNALS:
+        for number in (*SIGNALS, signal.SIGHUP):
             loop.remove_signal_handler(number)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from marketmaker.cli.table import aligned
 from marketmaker.config import Configuration, load_configuration, paper_instruments
 from marketmaker.ledger.url import shown
-from marketmaker.model.settings import Settings, SymbolSettings, without_secrets
+from marketmaker.model.settings import HttpSettings, Settings, SymbolSettings, without_secrets
 from marketmaker.venues import venue_of
 
 HIDDEN = "***"
@@ -89,6 +89,7 @@ def overview(settings: Settings) -> Iterator[tuple[str, str]]:
         if settings.risk.enabled
         else "off",
     )
+    yield "http", http_words(settings.http)
     yield "journal", settings.journal or "none"
     yield "state_dir", settings.state_dir or "none"
 
@@ -96,6 +97,14 @@ def overview(settings: Settings) -> Iterator[tuple[str, str]]:
 def venue_name(exchange: str) -> str:
     venue = venue_of(exchange)
     return exchange if venue is None else venue.name
+
+
+def http_words(http: HttpSettings) -> str:
+    if http.listen is None:
+        return "none"
+    host, port = http.listen
+    token = HIDDEN if http.token else "one of each start, in a file of this user's"
+    return f"{host} port {port}, token {token}"
 
 
 GRID_HEADINGS = (

@@ -30,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--summary", metavar="PATH", help="write a JSON summary at every kind of exit"
     )
     parser.add_argument(
+        "--http",
+        metavar="ADDRESS",
+        help="serve the dashboard here, such as 127.0.0.1:8420, instead of http.listen",
+    )
+    parser.add_argument(
         "--journal", metavar="PATH", help="write the journal here, instead of journal"
     )
 

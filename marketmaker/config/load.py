@@ -11,6 +11,7 @@ from typing import Any
 from marketmaker.config.alerts import build_alerts
 from marketmaker.config.checks import check_symbol
 from marketmaker.config.fields import Refused
+from marketmaker.config.http import build_http
 from marketmaker.config.rules import (
     check_exchange,
     check_execution,
@@ -50,6 +51,7 @@ SECTIONS = frozenset(
         "endpoints",
         "execution",
         "grid",
+        "http",
         "key_vault",
         "paper",
         "price_monitor",
@@ -182,6 +184,8 @@ def build_settings(
             report.doubtful.update(("credentials", *CREDENTIAL_NAMES))
     secrets.update(value for name, value in credentials.items() if name not in IDENTIFIERS)
     alerts = build_alerts(values.get("alerts", {}), report, environ, secrets)
+    http = build_http(values.get("http", {}), report, environ)
+    secrets.update({http.token} - {""})
 
     if report.trusts(("exchange",)):
         check_exchange(exchange, mode, credentials, report)
@@ -213,6 +217,7 @@ def build_settings(
         price_monitor=PriceMonitorSettings(**values.get("price_monitor", {})),
         risk=risk,
         safety=safety,
+        http=http,
     )
 
 

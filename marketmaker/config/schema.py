@@ -24,6 +24,7 @@ from marketmaker.config.fields import (
     text,
     whole,
 )
+from marketmaker.config.http import HTTP
 from marketmaker.config.secrets import CREDENTIAL, raw_secret
 from marketmaker.config.sections import Listed, Nested, Schema, Value
 from marketmaker.config.yaml_source import Items, Node, Scalar, shown
@@ -362,6 +363,7 @@ ROOT: Schema = {
     "risk": Nested(fields=RISK),
     "safety": Nested(fields=SAFETY),
     "alerts": Nested(fields=ALERTS, secret=True),
+    "http": Nested(fields=HTTP, secret=True),
     "reconcile_interval": Value(
         attribute="reconcile_interval_s", read=duration(at_least="1", at_most="3600")
     ),

@@ -245,6 +245,16 @@ class EndpointSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSettings:
+    """`listen` is host and port, None for no HTTP at all. `token` "": one is made at every start, for this user alone.
+    `origins`: pages from elsewhere that may act, beside those served here."""
+
+    listen: tuple[str, int] | None = None
+    token: str = field(default="", repr=False)
+    origins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The whole configuration. `mode` is paper or live. `journal` and `state_dir` are paths, "" for none.
 
@@ -267,6 +277,7 @@ class Settings:
     price_monitor: PriceMonitorSettings = field(default_factory=PriceMonitorSettings)
     risk: RiskSettings = field(default_factory=RiskSettings)
     safety: SafetySettings = field(default_factory=SafetySettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
     reconcile_interval_s: float = 60.0
     cleanup_interval_s: float = 10.0
     shutdown_timeout_s: float = 20.0
@@ -285,6 +296,7 @@ def without_secrets(settings: Settings) -> Settings:
     return replace(
         settings,
         credentials=Credentials(),
+        http=replace(settings.http, token=MASK if settings.http.token else ""),
         alerts=AlertSettings(
             channels=tuple(AlertChannel(name=each.name, url=MASK) for each in alerts.channels),
             rules=alerts.rules,

@@ -24,11 +24,18 @@ from marketmaker.model.action import (
     Severity,
     TakeSnapshot,
 )
-from marketmaker.model.event import Event, SnapshotTaken, StopRequested, TimerFired
+from marketmaker.model.event import (
+    Event,
+    PriceChanged,
+    SnapshotTaken,
+    StopRequested,
+    TimerFired,
+)
 from marketmaker.runtime import log_events
 from marketmaker.runtime.clock import Clock
 from marketmaker.runtime.executor import Executor, OrderAction
 from marketmaker.runtime.journal import Journal
+from marketmaker.runtime.latency import LatencyMeter
 from marketmaker.runtime.send_line import Channel
 
 NS_PER_S = 1_000_000_000
@@ -56,6 +63,7 @@ class Engine:
         on_order_sent: Callable[[], None],
         on_give_up: Callable[[str], None],
         on_decided: OnDecided | None = None,
+        latency: LatencyMeter | None = None,
     ) -> None:
         self.channel = channel
         self.manager = manager
@@ -71,6 +79,7 @@ class Engine:
         self._on_order_sent: Callable[[], None] | None = on_order_sent
         self._on_give_up = on_give_up
         self._on_decided = on_decided
+        self._latency = latency
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_ns: int | None = None
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(
@@ -114,6 +123,8 @@ class Engine:
                     self._on_give_up(action.reason)
         if orders:
             self._executor.submit(self.channel, orders)
+            if self._latency is not None and type(event) is PriceChanged:
+                self._latency.note(self._clock.now_ns() - event.ts_ns)
             if self._on_order_sent is not None and self.manager.orders_placed:
                 self._on_order_sent()
                 self._on_order_sent = None

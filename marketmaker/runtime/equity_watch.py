@@ -41,7 +41,7 @@ class WatchedSymbol:
 
 
 class EquityWatch:
-    """`record` is given one reading a minute; `alert` is called when an alarm begins. `symbols` is not empty."""
+    """`record` is given one reading at every interval; `alert` is called when an alarm begins. `symbols` is not empty."""
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class EquityWatch:
         opening_ts_ns: int,
         record: Callable[[EquityReading], None],
         alert: Callable[[RaiseAlert], None],
+        interval_s: float = INTERVAL_S,
     ) -> None:
         self._adapter = adapter
         self._clock = clock
@@ -61,6 +62,7 @@ class EquityWatch:
         self._opening_ts_ns = opening_ts_ns
         self._record = record
         self._alert = alert
+        self._interval_s = interval_s
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(
             service="equity_watch", venue=adapter.name
         )
@@ -69,7 +71,7 @@ class EquityWatch:
     async def run(self) -> None:
         self._record(self.opening())
         while True:
-            await asyncio.sleep(INTERVAL_S)
+            await asyncio.sleep(self._interval_s)
             await self.look()
 
     async def look(self) -> None:

@@ -133,6 +133,32 @@ class Executor:
         """Orders held back by the budget."""
         return len(self._cancels) + len(self._reducing) + len(self._opening)
 
+    @property
+    def budget_left(self) -> int:
+        """Order messages that may leave now."""
+        return self._bucket.available(self._clock.now_ns(), cancel=True)
+
+    @property
+    def burst(self) -> int:
+        return self._bucket.burst
+
+    @property
+    def paused_s(self) -> float:
+        """How long the account is still to be left alone."""
+        return self._bucket.paused_ns(self._clock.now_ns()) / NS
+
+    def adopt(self, settings: ExecutionSettings) -> None:
+        """Other times and another budget from now on; what is under way keeps its deadline."""
+        self._settings = settings
+        capabilities = self._adapter.capabilities
+        self._bucket.retune(
+            rate_per_s=min(settings.orders_per_s, capabilities.orders_per_s),
+            burst=min(settings.burst, capabilities.order_burst),
+            reserve=settings.cancel_reserve,
+            now_ns=self._clock.now_ns(),
+        )
+        self._pump()
+
     def hear_limit(self, error: RateLimited) -> None:
         """A rate limit that was told to somebody else."""
         self._pause_if_limited(error)

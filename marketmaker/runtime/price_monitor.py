@@ -85,6 +85,7 @@ class PriceMonitor:
         )
         self.priced = asyncio.Event()
         self.ticks = 0
+        self.disconnects = 0
         self.last_price_ticks: Ticks | None = None
         self.last_price_ns = 0
 
@@ -92,6 +93,21 @@ class PriceMonitor:
     def why_shut(self) -> str:
         """The troubles in words, "" while the feed is trusted."""
         return "; ".join(self._troubles.values())
+
+    @property
+    def fresh_ns(self) -> int:
+        """Our clock when the last price was believed or confirmed, or the stream came up; 0 before that."""
+        return self._fresh_ns
+
+    @property
+    def stale_after_s(self) -> float:
+        return self._stale_after_ns / NS
+
+    def adopt(self, settings: PriceMonitorSettings) -> None:
+        """Another patience and another jump from the next price on. The send interval stays."""
+        self._stale_after_ns = round(settings.stale_after_s * NS)
+        self._jump_parts, self._jump_whole = settings.max_jump.as_integer_ratio()
+        self._calm_low, self._calm_high = 1, 0
 
     async def run(self) -> None:
         try:
@@ -144,6 +160,7 @@ class PriceMonitor:
 
     def stream_down(self, reason: str) -> None:
         self._up = False
+        self.disconnects += 1
         self._suspect = None
         self._troubles.pop(Trouble.JUMP, None)
         self._fear(Trouble.DOWN, f"price stream is down: {reason}")

@@ -20,15 +20,25 @@ class TokenBucket:
     """
 
     def __init__(self, rate_per_s: float, burst: int, reserve: float) -> None:
-        self._gain_per_ns = round(rate_per_s * 1000)
-        if self._gain_per_ns < 1 or burst < 1 or not 0 <= reserve <= 1:
-            raise ValueError(f"impossible budget: {rate_per_s}/s, burst {burst}, reserve {reserve}")
-        self.burst = burst
-        self._reserved = min(int(burst * reserve), burst - 1) * TOKEN
-        self._full = burst * TOKEN
+        self._set(rate_per_s, burst, reserve)
         self._level = self._full
         self._counted_ns: int | None = None
         self._paused_until_ns = 0
+
+    def retune(self, *, rate_per_s: float, burst: int, reserve: float, now_ns: int) -> None:
+        """Another budget from now on. What is left is kept, up to the new burst; a pause goes on."""
+        level = self._refill(now_ns)
+        self._set(rate_per_s, burst, reserve)
+        self._level = min(level, self._full)
+
+    def _set(self, rate_per_s: float, burst: int, reserve: float) -> None:
+        gain_per_ns = round(rate_per_s * 1000)
+        if gain_per_ns < 1 or burst < 1 or not 0 <= reserve <= 1:
+            raise ValueError(f"impossible budget: {rate_per_s}/s, burst {burst}, reserve {reserve}")
+        self.burst = burst
+        self._gain_per_ns = gain_per_ns
+        self._reserved = min(int(burst * reserve), burst - 1) * TOKEN
+        self._full = burst * TOKEN
 
     def available(self, now_ns: int, *, cancel: bool) -> int:
         """Whole tokens that may be taken now, 0 while paused."""

@@ -36,7 +36,7 @@ class Reconciler:
     """`interval_s` between readings; `first_fill_since_ns` (venue clock) is where our books begin.
 
     `timeout_s` bounds one reading. `doubts_empty`: an earlier process may have left orders. Counters: `taken`,
-    `failed` in a row; `last_taken_ns` is our clock at the last answer, 0 for none.
+    `failed` in a row, `failures` in all; `last_taken_ns` is our clock at the last answer, 0 for none.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Reconciler:
         self._channel = channel
         self._adapter = adapter
         self._clock = clock
-        self._interval_s = interval_s
+        self.interval_s = interval_s
         self._since_ns = first_fill_since_ns
         self._timeout_s = timeout_s
         self._doubts_empty = doubts_empty
@@ -63,6 +63,7 @@ class Reconciler:
         )
         self.taken = 0
         self.failed = 0
+        self.failures = 0
         self.last_taken_ns = 0
         channel.queue.on_overflow = self.request
 
@@ -75,7 +76,7 @@ class Reconciler:
     async def run(self) -> None:
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._interval_s):
+                async with asyncio.timeout(self.interval_s):
                     await self._asked.wait()
             await asyncio.sleep(await self._take())
 
@@ -87,6 +88,7 @@ class Reconciler:
                 snapshot = await self._read_first() if self._doubts_empty else await self._read()
         except (VenueError, TimeoutError) as error:
             self.failed += 1
+            self.failures += 1
             wait_s = min(2.0 ** min(self.failed - 1, 10), BACKOFF_MAX_S)
             if isinstance(error, RateLimited) and error.retry_after_s is not None:
                 wait_s = max(wait_s, error.retry_after_s)

@@ -39,6 +39,7 @@ from marketmaker.model.settings import (
     GridSettings,
     GridSide,
     HeartbeatSettings,
+    HttpSettings,
     InstrumentSettings,
     KeyVaultSettings,
     PaperSettings,
@@ -729,6 +730,7 @@ DEFAULTS: dict[str, Any] = {
     "price_monitor": PriceMonitorSettings(),
     "risk": RiskSettings(),
     "safety": SafetySettings(),
+    "http": HttpSettings(),
 }
 COMMENT = re.compile(r" # (?P<unit>[^;]+); (?P<default>default [^;]+|required[^;]*|no default); .+")
 

@@ -1,0 +1,90 @@
+"""The web process: `python -m marketmaker.web LINK SOCKET...`, file numbers that the daemon opened and passed on.
+
+It ends when the link does. Its priority is low, so that a page never takes the processor from trading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import web
+
+from marketmaker.web.guard import Guard
+from marketmaker.web.link import Message, pack, read_message
+from marketmaker.web.server import Server
+
+PRIORITY = 10
+CLOSE_TIMEOUT_S = 0.5
+
+
+async def serve(link: socket.socket, listeners: list[socket.socket]) -> None:
+    reader, writer = await asyncio.open_connection(sock=link)
+    hello = await read_message(reader)
+    if hello is None:
+        return
+    waiting: dict[int, asyncio.Future[dict[str, Any] | None]] = {}
+    numbers = itertools.count(1)
+
+    async def ask(message: Message) -> dict[str, Any] | None:
+        number = next(numbers)
+        waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            writer.write(pack({**message, "id": number}))
+            await writer.drain()
+            return await waiting[number]
+        finally:
+            del waiting[number]
+
+    guard = Guard(token=hello["token"], origins=tuple(hello["origins"]))
+    server = Server(guard, ask, lambda by: writer.write(pack({"t": "watched", "by": by})))
+    server.show_news(hello["news"])
+    low_level = web.Server(server.handle, access_log=None)
+    runner = web.ServerRunner(low_level)
+    await runner.setup()
+    sites = [web.SockSite(runner, sock, shutdown_timeout=CLOSE_TIMEOUT_S) for sock in listeners]
+    try:
+        for site in sites:
+            await site.start()
+        gc.freeze()
+        while (message := await read_message(reader)) is not None:
+            match message["t"]:
+                case "view":
+                    server.show_view(message["view"])
+                case "news":
+                    server.show_news(message["news"])
+                case "answer":
+                    future = waiting.get(message["id"])
+                    if future is not None and not future.done():
+                        future.set_result(message["body"])
+                case _:
+                    pass
+    finally:
+        await runner.cleanup()
+
+
+def main() -> None:
+    numbers = [int(text) for text in sys.argv[1:]]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(OSError):
+        os.nice(PRIORITY)
+    link, *listeners = [socket.socket(fileno=number) for number in numbers]
+    for sock in (link, *listeners):
+        sock.setblocking(False)
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(serve(link, listeners))
+    else:
+        uvloop.run(serve(link, listeners))
+
+
+if __name__ == "__main__":
+    main()

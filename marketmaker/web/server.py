@@ -1,0 +1,387 @@
+"""Requests in, answers out. One small dispatch over the table of routes: no framework's router is in the way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from marketmaker.web import assets, metrics
+from marketmaker.web.guard import Guard
+from marketmaker.web.history import SPANS, History
+from marketmaker.web.link import Message
+from marketmaker.web.openapi import SYMBOL_PATTERN, description
+from marketmaker.web.routes import RELOADING, ROUTES, Access, Query, Route
+
+JSON = "application/json"
+LONGEST_BODY = 64 << 10
+ANSWER_TIMEOUT_S = 90.0
+WATCHERS_MAX = 64
+UNREAD_EVENTS = 256
+KEPT_NEWS = 1000
+BEAT_S = 10.0
+FORBIDDEN_BY_DEFAULT = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+STYLED = FORBIDDEN_BY_DEFAULT.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+SAFE_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Server": "marketmaker",
+}
+OK_SYMBOL = re.compile(SYMBOL_PATTERN, re.ASCII)
+Ask = Callable[[Message], Awaitable[dict[str, Any] | None]]
+
+
+class Problem(Exception):
+    """A request that is answered with a refusal."""
+
+    def __init__(self, status: int, error: str) -> None:
+        super().__init__(error)
+        self.status = status
+        self.error = error
+
+
+class Server:
+    """`ask` puts a request to the daemon; `watched` is told how many look at the stream. Give it readings with
+    `show_view` and `show_news`."""
+
+    def __init__(self, guard: Guard, ask: Ask, watched: Callable[[int], None]) -> None:
+        self._guard = guard
+        self._ask = ask
+        self._tell_watched = watched
+        self._view: dict[str, Any] | None = None
+        self._view_s = 0.0
+        self._news: list[dict[str, Any]] = []
+        self._history = History()
+        self._ready_made: dict[str, bytes] = {}
+        self._watchers: dict[asyncio.Queue[bytes], None] = {}
+        self._routes: dict[str, dict[str, Route]] = {}
+        for route in ROUTES:
+            self._routes.setdefault(route.path, {})[route.method] = route
+        self._handlers: dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]] = {
+            "healthz": self._healthz,
+            "readyz": self._readyz,
+            "metrics": self._metrics,
+            "status": self._status,
+            "events": self._events,
+            "news": self._list_news,
+            "history": self._read_history,
+            "openapi": self._openapi,
+            "docs": self._docs,
+            "page": self._page,
+        }
+
+    # --- what the daemon shows ---
+
+    def show_view(self, view: dict[str, Any]) -> None:
+        self._view = view
+        self._view_s = time.monotonic()
+        self._ready_made.clear()
+        self._history.hear(view)
+        if self._watchers:
+            self._send_all(b"event: view\ndata: " + self._status_bytes() + b"\n\n")
+
+    def show_news(self, news: list[dict[str, Any]]) -> None:
+        self._news = (self._news + news)[-KEPT_NEWS:]
+        for each in news:
+            self._send_all(f"id: {each['id']}\nevent: news\ndata: {encode(each)}\n\n".encode())
+
+    # --- requests ---
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await self._dispatch(request)
+        except Problem as problem:
+            return refusal(problem.status, problem.error)
+
+    async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.path
+        methods = self._routes.get(path)
+        route = methods.get(request.method) if methods else None
+        peer = request.remote
+        access = route.access if route is not None else Access.PUBLIC
+        refused = self._guard.refuse(access, request.headers, peer)
+        if refused is not None:
+            return refusal(refused.status, refused.error)
+        if route is None:
+            if methods is not None:
+                return refusal(405, f"use {' or '.join(methods)}", Allow=", ".join(methods))
+            return static(request)
+        if route.access is Access.ACT:
+            return await self._act(route, request)
+        return await self._handlers[route.name](request)
+
+    async def _act(self, route: Route, request: web.BaseRequest) -> web.Response:
+        wanted = await read_body(request)
+        message: Message = {"t": "ask", "do": route.name}
+        if route.body == RELOADING:
+            message["apply"] = only(wanted, "apply", False)
+            if not isinstance(message["apply"], bool):
+                raise Problem(400, "apply is true or false")
+        else:
+            message["symbols"] = self._symbols(only(wanted, "symbols", []))
+        if self._view is None:
+            raise Problem(503, "the daemon has not shown itself yet")
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                answer = await self._ask(message)
+        except TimeoutError:
+            raise Problem(504, "the daemon has not answered; what was asked goes on") from None
+        if answer is None:
+            raise Problem(502, "the daemon could not carry it out; its log says why")
+        return json_response(encode(answer).encode())
+
+    def _symbols(self, wanted: object) -> list[str]:
+        if not isinstance(wanted, list) or len(wanted) > 1000:
+            raise Problem(400, "symbols is a list of names")
+        for name in wanted:
+            if not isinstance(name, str) or not OK_SYMBOL.match(name):
+                raise Problem(400, "symbols is a list of names such as ETHUSDT")
+        for name in wanted:
+            self._known(name)
+        return wanted
+
+    def _known(self, name: str) -> dict[str, Any]:
+        for row in self._seen()["symbols"]:
+            if row["symbol"] == name:
+                found: dict[str, Any] = row
+                return found
+        raise Problem(404, f"{name} is not traded here")
+
+    def _seen(self) -> dict[str, Any]:
+        if self._view is None:
+            raise Problem(503, "the daemon has not shown itself yet")
+        return self._view
+
+    # --- answers ---
+
+    def health(self) -> dict[str, Any]:
+        """Of this moment: a reading that is old, or prices that grew old since, count as well."""
+        view = self._view
+        if view is None:
+            return {
+                "healthy": False,
+                "ready": False,
+                "status": "unhealthy",
+                "reasons": ["the daemon has not shown itself yet"],
+                "age_s": 0.0,
+            }
+        age_s = time.monotonic() - self._view_s
+        reasons = list(view["health"])
+        for row in view["symbols"]:
+            streams = row["streams"]
+            stale_s, price_s = streams["stale_after_s"], streams.get("price_age_s")
+            if age_s > stale_s:
+                reasons.append(f"the daemon has not shown itself for {age_s:.1f} s")
+                break
+            aged = price_s is not None and price_s + age_s > stale_s
+            if row["healthy"] and row["state"] == "quoting" and aged:
+                reasons.append(f"{row['symbol']}: price is {price_s + age_s:.1f} s old")
+        healthy = not reasons
+        status = "unhealthy" if not healthy else "quoting" if view["quoting"] else "paused"
+        return {
+            "healthy": healthy,
+            "ready": view["ready"],
+            "status": status,
+            "reasons": reasons or list(view["reasons"]),
+            "age_s": round(age_s, 3),
+        }
+
+    async def _healthz(self, request: web.BaseRequest) -> web.Response:
+        health = self.health()
+        return json_response(encode(health).encode(), status=200 if health["healthy"] else 503)
+
+    async def _readyz(self, request: web.BaseRequest) -> web.Response:
+        health = self.health()
+        return json_response(encode(health).encode(), status=200 if health["ready"] else 503)
+
+    async def _metrics(self, request: web.BaseRequest) -> web.Response:
+        view = self._seen()
+        if "metrics" not in self._ready_made:
+            age_s = time.monotonic() - self._view_s
+            self._ready_made["metrics"] = metrics.exposition(view, age_s)
+        return respond(self._ready_made["metrics"], metrics.CONTENT_TYPE)
+
+    async def _status(self, request: web.BaseRequest) -> web.Response:
+        view = self._seen()
+        if not request.query_string:
+            return json_response(self._status_bytes())
+        asked = parse_query(self._routes["/status"]["GET"], request)
+        if "symbol" not in asked:
+            return json_response(self._status_bytes())
+        return json_response(encode({**view, "symbols": [self._known(asked["symbol"])]}).encode())
+
+    def _status_bytes(self) -> bytes:
+        if "status" not in self._ready_made:
+            self._ready_made["status"] = encode(self._view).encode()
+        return self._ready_made["status"]
+
+    async def _list_news(self, request: web.BaseRequest) -> web.Response:
+        asked = parse_query(self._routes["/news"]["GET"], request)
+        after, kind = int(asked.get("after", 0)), asked.get("kind")
+        found = [each for each in self._news if each["id"] > after and kind in {None, each["kind"]}]
+        return json_response(encode({"news": found}).encode())
+
+    async def _read_history(self, request: web.BaseRequest) -> web.Response:
+        asked = parse_query(self._routes["/history"]["GET"], request)
+        self._known(asked["symbol"])
+        found = self._history.read(asked["symbol"], asked.get("span", next(iter(SPANS))))
+        return json_response(encode(found).encode())
+
+    async def _openapi(self, request: web.BaseRequest) -> web.Response:
+        return json_response(encode(description()).encode())
+
+    async def _docs(self, request: web.BaseRequest) -> web.Response:
+        return respond(assets.page("docs.html"), "text/html", policy=STYLED)
+
+    async def _page(self, request: web.BaseRequest) -> web.Response:
+        return respond(assets.page("index.html"), "text/html", policy=FORBIDDEN_BY_DEFAULT)
+
+    # --- the stream ---
+
+    async def _events(self, request: web.BaseRequest) -> web.StreamResponse:
+        if len(self._watchers) >= WATCHERS_MAX:
+            raise Problem(429, f"{WATCHERS_MAX} watch already")
+        response = web.StreamResponse(headers={**SAFE_HEADERS, "X-Accel-Buffering": "no"})
+        response.content_type = "text/event-stream"
+        response.charset = "utf-8"
+        await response.prepare(request)
+        queue: asyncio.Queue[bytes] = asyncio.Queue(UNREAD_EVENTS)
+        if self._view is not None:
+            queue.put_nowait(b"event: view\ndata: " + self._status_bytes() + b"\n\n")
+        self._watchers[queue] = None
+        self._tell_watched(len(self._watchers))
+        try:
+            async for chunk in chunks(queue):
+                await response.write(chunk)
+        except (ConnectionError, asyncio.CancelledError):
+            pass  # whoever watched is gone
+        finally:
+            self._watchers.pop(queue, None)
+            self._tell_watched(len(self._watchers))
+        return response
+
+    def _send_all(self, chunk: bytes) -> None:
+        """A watcher that does not read is let go; its page asks again."""
+        for queue in list(self._watchers):
+            try:
+                queue.put_nowait(chunk)
+            except asyncio.QueueFull:
+                del self._watchers[queue]
+                queue.get_nowait()
+                queue.put_nowait(b"")
+
+
+async def chunks(queue: asyncio.Queue[bytes]) -> AsyncIterator[bytes]:
+    """Until an empty chunk; a comment now and then, so that a connection that is gone is noticed."""
+    while True:
+        try:
+            async with asyncio.timeout(BEAT_S):
+                chunk = await queue.get()
+        except TimeoutError:
+            chunk = b": still here\n\n"
+        if not chunk:
+            return
+        yield chunk
+
+
+async def read_body(request: web.BaseRequest) -> dict[str, Any]:
+    """The JSON object that was sent, {} for nothing."""
+    if (request.content_length or 0) > LONGEST_BODY:
+        raise Problem(413, f"a body has at most {LONGEST_BODY} bytes")
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > LONGEST_BODY:
+            raise Problem(413, f"a body has at most {LONGEST_BODY} bytes")
+    if not body:
+        return {}
+    if request.content_type != JSON:
+        raise Problem(415, f"send {JSON}")
+    try:
+        found = json.loads(bytes(body))
+    except (ValueError, RecursionError):
+        raise Problem(400, "the body is not JSON") from None
+    if not isinstance(found, dict):
+        raise Problem(400, "the body is not a JSON object")
+    return found
+
+
+def only(wanted: dict[str, Any], name: str, default: object) -> object:
+    """The one member that may be there."""
+    unknown = [key for key in wanted if key != name]
+    if unknown:
+        raise Problem(400, f"only {name} may be sent")
+    return wanted.get(name, default)
+
+
+def parse_query(route: Route, request: web.BaseRequest) -> dict[str, str]:
+    known = {query.name: query for query in route.query}
+    found: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name not in known:
+            raise Problem(400, f"unknown parameter; known here: {', '.join(known)}")
+        if name in found:
+            raise Problem(400, f"{name} is given twice")
+        found[name] = checked(known[name], value)
+    for query in route.query:
+        if query.required and query.name not in found:
+            raise Problem(400, f"{query.name} is missing: {query.what}")
+    return found
+
+
+def checked(query: Query, value: str) -> str:
+    if query.choices:
+        if value not in query.choices:
+            raise Problem(400, f"{query.name} is one of {', '.join(query.choices)}")
+    elif query.least is not None and query.most is not None:
+        number = value.isascii() and value.isdigit() and len(value) < 20
+        if not number or not query.least <= int(value) <= query.most:
+            raise Problem(400, f"{query.name} is a whole number from {query.least}")
+    elif not OK_SYMBOL.match(value):
+        raise Problem(400, f"{query.name} is a name such as ETHUSDT")
+    return value
+
+
+def encode(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def respond(body: bytes, content_type: str, *, status: int = 200, policy: str = "") -> web.Response:
+    headers = {**SAFE_HEADERS, "Content-Type": content_type}
+    if content_type.startswith("text/html"):
+        headers["Content-Type"] = "text/html; charset=utf-8"
+    if policy:
+        headers["Content-Security-Policy"] = policy
+    return web.Response(body=body, status=status, headers=headers)
+
+
+def json_response(body: bytes, *, status: int = 200) -> web.Response:
+    return respond(body, JSON, status=status)
+
+
+def refusal(status: int, error: str, **headers: str) -> web.Response:
+    response = json_response(encode({"error": error}).encode(), status=status)
+    response.headers.update(headers)
+    if status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="marketmaker"'
+    return response
+
+
+def static(request: web.BaseRequest) -> web.Response:
+    found = assets.find(request.path)
+    if found is None:
+        return refusal(404, "nothing is served here; /docs lists what is")
+    if request.method != "GET":
+        return refusal(405, "use GET", Allow="GET")
+    body, content_type = found
+    return respond(body, content_type)
