@@ -33,7 +33,7 @@ VENUES: dict[str, Venue] = {
             id="binance", name="Binance USD-M", credentials=KEY_PAIR, available=True, rehearsal=True
         ),
         Venue(id="okx", name="OKX", credentials=KEY_PAIR_AND_PASSPHRASE, rehearsal=True),
-        Venue(id="bybit", name="Bybit", credentials=KEY_PAIR),
+        Venue(id="bybit", name="Bybit", credentials=KEY_PAIR, rehearsal=True),
         Venue(id="bitget", name="Bitget", credentials=KEY_PAIR_AND_PASSPHRASE),
         Venue(id="gate", name="Gate", credentials=KEY_PAIR),
         Venue(id="htx", name="HTX", credentials=KEY_PAIR),

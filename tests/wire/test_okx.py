@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from marketmaker.adapters.contract import Contract
 from marketmaker.adapters.http import Answer
-from marketmaker.adapters.okx import Endpoints, Okx
 from marketmaker.adapters.okx.build import Signer, build_order_params, build_place, build_time
 from marketmaker.adapters.okx.parse import (
     parse_answer_error,
@@ -46,26 +40,23 @@ from marketmaker.errors import (
     RateLimited,
     VenueError,
 )
-from marketmaker.loopback.okx import LoopbackOkx
 from marketmaker.model.client_order_id import TextForm
-from marketmaker.model.instrument import Instrument
-from marketmaker.model.order import EndReason, OrderRef, OrderReport, OrderStatus, Side
+from marketmaker.model.order import EndReason, OrderReport, OrderStatus, Side
 from marketmaker.model.settings import Credentials
-from marketmaker.runtime.clock import RealClock
 from tests.support.loopback import BID, PAPER, until
 from tests.support.paper import (
-    HeardCandles,
-    HeardOrders,
-    HeardPrices,
-    QuietFeed,
-    listening,
     make_order,
-    make_quote,
-    make_trade,
+)
+from tests.support.venue_desk import (
+    RIGHT,
+    VenueDesk,
+    on_loopback,
+    refs,
+    sample,
+    sample_names,
+    venue_desk,
 )
 
-ROOT = Path(__file__).parents[2]
-SAMPLES = Path(os.environ.get("MARKETMAKER_SAMPLES", ROOT.parent / "shared" / "venues" / "samples"))
 SIGNER = Signer(
     Credentials(
         api_key="mmOkxKey000001",
@@ -87,22 +78,15 @@ def eth() -> Contract:
     return parse_contract(row, Decimal("0.0002"), Decimal("0.0005"))
 
 
-def sample(name: str) -> Any:
-    path = SAMPLES / "okx" / f"{name}.json"
-    if not path.exists():
-        pytest.skip(f"no recorded payloads at {SAMPLES}")
-    return json.loads(path.read_text())
-
-
 def rows_of(name: str) -> bytes:
-    return json.dumps(sample(name)["data"]).encode()
+    return json.dumps(sample("okx", name)["data"]).encode()
 
 
 # -- what is written ---------------------------------------------------------------------------------
 
 
 def test_requests_and_logins_are_signed_as_in_the_venues_vectors() -> None:
-    vectors = {each["name"]: each["signature"] for each in sample("sign_vectors")["vectors"]}
+    vectors = {each["name"]: each["signature"] for each in sample("okx", "sign_vectors")["vectors"]}
     params = {"instType": "SWAP", "instId": "ETH-USDT-SWAP"}
     get = SIGNER.request("GET", "/api/v5/trade/orders-pending", params, MS)
     assert get.headers["OK-ACCESS-SIGN"] == vectors["rest_get"]
@@ -113,7 +97,7 @@ def test_requests_and_logins_are_signed_as_in_the_venues_vectors() -> None:
     }  # fmt: skip
     post = SIGNER.request("POST", "/api/v5/trade/order", body, MS)
     assert post.headers["OK-ACCESS-SIGN"] == vectors["rest_post"]
-    assert json.loads(SIGNER.login(MS)) == sample("ws_login_request")
+    assert json.loads(SIGNER.login(MS)) == sample("okx", "ws_login_request")
     assert "mmOkxSecret" not in repr(SIGNER)
 
 
@@ -127,7 +111,7 @@ def test_an_order_counts_contracts_and_says_the_same_over_both_ways() -> None:
     assert contract.instrument.lot_size == Decimal("0.001")
     order = make_order(Side.BUY, 300_000, 10)
     frame = json.loads(build_place([order], contract, ["g1b0001"], tag="mm", number=1512, ms=MS))
-    expected = sample("wsorder_place_request")
+    expected = sample("okx", "wsorder_place_request")
     assert frame["args"][0] == {**expected["args"][0], "sz": "0.10", "px": "3000.00", "tag": "mm"}
     assert (frame["id"], frame["op"], frame["expTime"]) == ("1512", "order", str(MS + 5_000))
     rest = build_order_params(order, contract, "g1b0001", "mm")
@@ -200,11 +184,9 @@ def test_each_order_of_a_batch_has_its_own_answer() -> None:
 
 def test_every_recorded_error_is_of_its_class() -> None:
     """Of the request itself or of its one order; none falls through to the status."""
-    names = sorted(path.stem for path in (SAMPLES / "okx").glob("error_*.json"))
-    if not names:
-        pytest.skip(f"no recorded payloads at {SAMPLES}")
+    names = sample_names("okx", "error_*")
     for name in names:
-        body = sample(name)
+        body = sample("okx", name)
         rows = body.get("data") or [{}]
         code = rows[0].get("sCode") or body["code"]
         assert code in ERROR_OF_CODE, name
@@ -221,12 +203,9 @@ def test_every_recorded_error_is_of_its_class() -> None:
 
 
 def test_every_recorded_frame_is_understood() -> None:
-    names = sorted(path.stem for path in (SAMPLES / "okx").glob("ws_*.json"))
-    if not names:
-        pytest.skip(f"no recorded payloads at {SAMPLES}")
-    adapter = make_adapter(Endpoints())
+    names = sample_names("okx", "ws_*")
     for name in names:
-        content = sample(name)
+        content = sample("okx", name)
         if "op" in content:
             continue  # what a client sends
         frame = read_frame(json.dumps(content).encode())
@@ -235,7 +214,6 @@ def test_every_recorded_frame_is_understood() -> None:
             for row in read_orders(bytes(frame.data)):
                 if row.instId == "ETH-USDT-SWAP":
                     parse_order(row, eth(), IDS)
-    assert adapter.malformed.count == 0
 
 
 def test_no_code_stands_for_two_classes() -> None:
@@ -252,7 +230,7 @@ def test_no_code_stands_for_two_classes() -> None:
     ],
 )  # fmt: skip
 def test_what_breaks_the_contract_is_refused(change: dict[str, str]) -> None:
-    row = {**sample("ws_order_partial")["data"][0], **change}
+    row = {**sample("okx", "ws_order_partial")["data"][0], **change}
     with pytest.raises(MalformedMessage):
         parse_order(read_orders(json.dumps([row]).encode())[0], eth(), IDS)
 
@@ -260,61 +238,8 @@ def test_what_breaks_the_contract_is_refused(change: dict[str, str]) -> None:
 # -- over real sockets -------------------------------------------------------------------------------
 
 
-@dataclass
-class Desk:
-    venue: LoopbackOkx
-    adapter: Okx
-    instrument: Instrument
-    orders: HeardOrders
-    prices: HeardPrices
-    candles: HeardCandles
-
-    def trade(self, price_ticks: int, qty_lots: int) -> None:
-        self.venue.stage.push("ETHUSDT", make_trade(price_ticks, qty_lots, RealClock().now_ns()))
-
-    def reports(self, order_id: str) -> list[OrderReport]:
-        return [each for each in self.orders.reports if each.venue_order_id == order_id]
-
-
-def make_adapter(endpoints: Endpoints, *, secret: str = "loopback-secret", **parts: float) -> Okx:
-    return Okx(
-        Credentials(api_key="loopback-key", api_secret=secret, passphrase="loopback-passphrase"),
-        endpoints,
-        "mm",
-        RealClock(),
-        random.Random(1),
-        **parts,
-    )
-
-
-@asynccontextmanager
-async def desk(**parts: float) -> AsyncIterator[Desk]:
-    """An adapter with all its streams up."""
-    venue = LoopbackOkx(feed=QuietFeed("ETHUSDT"), paper=PAPER)
-    await venue.start()
-    venue.stage.push("ETHUSDT", make_quote(BID, BID + 10, ts_ns=RealClock().now_ns()))
-    adapter = make_adapter(Endpoints(**venue.endpoints), **parts)
-    try:
-        await adapter.connect()
-        instrument = await adapter.fetch_instrument("ETHUSDT")
-        made = Desk(venue, adapter, instrument, HeardOrders(), HeardPrices(), HeardCandles())
-        async with listening(
-            adapter.stream_orders(instrument, made.orders),
-            adapter.stream_prices(instrument, made.prices),
-            adapter.stream_candles(["ETHUSDT", "NOSUCH"], 60, made.candles),
-        ):
-            await until(lambda: bool(made.orders.ups and made.prices.ups and made.candles.ups))
-            await until(lambda: adapter._entry.up)
-            yield made
-        assert adapter.malformed.count == 0, list(adapter.malformed)
-    finally:
-        await adapter.close()
-        await venue.close()
-
-
-def refs(*sequences: int) -> list[OrderRef]:
-    orders = [make_order(Side.BUY, 299_000, 100, sequence=number) for number in sequences]
-    return [OrderRef(client_order_id=o.client_order_id, venue_order_id="") for o in orders]
+def desk(**parts: float) -> AbstractAsyncContextManager[VenueDesk]:
+    return venue_desk("okx", **parts)
 
 
 async def test_an_instrument_is_the_same_in_coins_as_at_any_venue() -> None:
@@ -440,24 +365,13 @@ async def test_a_rate_limit_keeps_the_account_quiet() -> None:
 )
 async def test_a_wrong_credential_is_refused_by_name(wrong: dict[str, str], code: str) -> None:
     async with desk() as d:
-        right = {
-            "api_key": "loopback-key",
-            "api_secret": "loopback-secret",
-            "passphrase": "loopback-passphrase",
-        }
-        other = Okx(
-            Credentials(**{**right, **wrong}),
-            Endpoints(**d.venue.endpoints),
-            "mm",
-            RealClock(),
-            random.Random(1),
-        )
+        other = on_loopback("okx", d.venue, {**RIGHT, **wrong})
         await other._rest.open()
         try:
             with pytest.raises(AuthenticationRefused) as caught:
                 await other._ask("/api/v5/account/config", operation="account")
             assert caught.value.code == code
-            assert not any(value in str(caught.value) for value in {**right, **wrong}.values())
+            assert not any(value in str(caught.value) for value in {**RIGHT, **wrong}.values())
         finally:
             await other.close()
 
