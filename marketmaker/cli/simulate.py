@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
@@ -45,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser, faults: Sequence[str]) -> Non
     parser.add_argument(
         "--forever", action="store_true", help="go on after the last seed until interrupted"
     )
+    parser.add_argument(
+        "--digest",
+        action="store_true",
+        help="keep every journal and print one SHA-256 over all journals and requests, to compare runs",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -69,6 +75,9 @@ class Tally:
     seeds: int = 0
     simulated_s: float = 0.0
     cpu_s: float = 0.0
+    faulty_s: float = 0.0
+    faulty_cpu_s: float = 0.0
+    digests: list[str] = field(default_factory=list)
     struck: Counter[str] = field(default_factory=Counter)
     seeds_with: Counter[str] = field(default_factory=Counter)
     transitions: Counter[str] = field(default_factory=Counter)
@@ -84,11 +93,23 @@ class Tally:
         """Simulated seconds per second of processor time."""
         return self.simulated_s / self.cpu_s if self.cpu_s else 0.0
 
+    @property
+    def faulty_speed(self) -> float:
+        """The same, counted only while faults strike."""
+        return self.faulty_s / self.faulty_cpu_s if self.faulty_cpu_s else 0.0
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256("\n".join(self.digests).encode()).hexdigest() if self.digests else ""
+
     def add(
         self,
         *,
         simulated_s: float,
         cpu_s: float,
+        faulty_s: float,
+        faulty_cpu_s: float,
+        digest: str,
         struck: dict[str, int],
         transitions: dict[str, int],
         processes: int,
@@ -100,6 +121,10 @@ class Tally:
         self.seeds += 1
         self.simulated_s += simulated_s
         self.cpu_s += cpu_s
+        self.faulty_s += faulty_s
+        self.faulty_cpu_s += faulty_cpu_s
+        if digest:
+            self.digests.append(digest)
         self.struck.update(struck)
         self.seeds_with.update(struck.keys())
         self.transitions.update(transitions)
@@ -126,6 +151,8 @@ def as_json(tally: Tally) -> str:
             "seeds": tally.seeds,
             "simulated_s": round(tally.simulated_s, 3),
             "speed_per_core": round(tally.speed, 1),
+            "speed_per_core_while_faults_are_on": round(tally.faulty_speed, 1),
+            "digest": tally.digest,
             "processes": tally.processes,
             "orders_placed": tally.placed,
             "orders_cancelled": tally.cancelled,
@@ -142,20 +169,35 @@ def as_json(tally: Tally) -> str:
     )
 
 
-def print_result(tally: Tally, faults: Sequence[str], pairs: Iterable[str], out: TextIO) -> None:
-    """`pairs`: every (state, heard) there is, as `transitions` names them."""
+def print_result(
+    tally: Tally, faults: Sequence[str], pairs: Mapping[str, str], out: TextIO
+) -> None:
+    """`pairs`: every (state, heard) there is, as `transitions` names them, and what comes of it, "" where it cannot be
+    asked."""
     rows = [("fault", "struck", "seeds")]
     rows += [(name, str(tally.struck[name]), str(tally.seeds_with[name])) for name in faults]
     print_rows(rows, out)
-    print_rows(
-        [("slot transition", "times"), *((p, str(tally.transitions[p])) for p in pairs)], out
+    asked = {pair: then for pair, then in pairs.items() if then}
+    rows = [("slot transition", "then", "times")]
+    rows += [(pair, then, str(tally.transitions[pair])) for pair, then in asked.items()]
+    print_rows(rows, out)
+    least = min(faults, key=lambda name: tally.struck[name])
+    rarest = min(asked, key=lambda pair: tally.transitions[pair])
+    never = sum(tally.transitions[pair] for pair in pairs.keys() - asked.keys())
+    print(
+        f"rarest fault: {least}, {tally.struck[least]} times; rarest of {len(asked)} slot transitions: {rarest}, "
+        f"{tally.transitions[rarest]} times; {len(pairs) - len(asked)} that must not be: {never} times",
+        file=out,
     )
     print(
         f"{tally.seeds} seeds, {tally.simulated_s / 3600:.2f} simulated hours at {tally.speed:.0f} times real "
-        f"time per core; {tally.processes} processes, {tally.placed} orders placed, {tally.cancelled} cancelled, "
-        f"{tally.trades} trades; whole again after {tally.slowest_heal_s:.1f} s at most",
+        f"time per core, {tally.faulty_speed:.0f} while faults are on; {tally.processes} processes, "
+        f"{tally.placed} orders placed, {tally.cancelled} cancelled, {tally.trades} trades; whole again after "
+        f"{tally.slowest_heal_s:.1f} s at most",
         file=out,
     )
+    if tally.digest:
+        print(f"journals and requests: {tally.digest}", file=out)
     print(f"{len(tally.violations) or 'no'} violations", file=out)
 
 

@@ -176,6 +176,8 @@ class PositionManager:
         self.restored: GridMemory | None = memory
         self.booked_ns = 0
         self.recent_trades: dict[str, None] = {}
+        self.rearranged = False
+        """Inventory went from slot to slot without a trade; whoever keeps the memory sets it back."""
         self.untold: dict[int, LiveOrder] = {}
         """Orders with quantity booked whose trades are not all known by id, and those an earlier process left."""
 
@@ -837,6 +839,7 @@ class PositionManager:
             target = self.slots[slot.sign * above]
             if target is not slot:
                 self.books.carry(slot, target)
+                self.rearranged = True
                 self.held_changed(slot)
                 self.held_changed(target)
                 self.mark((target.index,))
@@ -955,6 +958,7 @@ class PositionManager:
         for slot in slots:
             if slot is not target and slot.sign == target.sign:
                 self.books.carry(slot, target)
+                self.rearranged = True
                 self.held_changed(slot)
         self.held_changed(target)
         slippage = 1 - target.sign * self.settings.close_slippage

@@ -101,8 +101,9 @@ class Engine:
         self._journal.decided(self._index, actions)
         if self._on_decided is not None:
             self._on_decided(event, actions)
-        if isinstance(event, SnapshotTaken):
+        if isinstance(event, SnapshotTaken) or self.manager.rearranged:
             self.changed = True
+            self.manager.rearranged = False
         self.channel.queue.quiet_band = self.manager.quiet_band
         self.last_decided_ns = self._clock.now_ns()
         orders: list[OrderAction] = []

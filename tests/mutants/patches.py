@@ -281,7 +281,7 @@ MUTANTS = (
         (
             REPAIR,
             "            memory is not None\n            and fill.ts_venue_ns",
-            "            memory is None\n            and fill.ts_venue_ns",
+            "            memory is not None\n            and not memory.anchor_ticks\n            and fill.ts_venue_ns",
         ),
     ),
     mutant(
@@ -291,6 +291,15 @@ MUTANTS = (
             "core/readings.py",
             "    for booked in memory.booked_orders:\n        grid.repair.remember(booked)\n",
             "",
+        ),
+    ),
+    mutant(
+        "inventory carried to another slot is not written down",
+        "F8",
+        (
+            MANAGER,
+            "                self.books.carry(slot, target)\n                self.rearranged = True\n                self.held_changed(slot)\n                self.held_changed(target)\n",
+            "                self.books.carry(slot, target)\n                self.held_changed(slot)\n                self.held_changed(target)\n",
         ),
     ),
     # --- F9 ---
@@ -357,7 +366,7 @@ MUTANTS = (
         ),
         (
             NEWS,
-            'self.grid.wait(slot, max(settings.retry_delay_s, 2.0), "reduce-only refused")',
+            'self.grid.wait(slot, max(self.grid.settings.retry_delay_s, delay_s), "reduce-only refused")',
             'self.grid.wait(slot, 0.0, "reduce-only refused")',
         ),
     ),
@@ -549,7 +558,7 @@ MUTANTS = (
     mutant(
         "a fill does not end a row of post-only rejections",
         "grid",
-        (MANAGER, "            slot.post_only_rejects = 0\n", ""),
+        (MANAGER, "            slot.post_only_rejects = slot.reduce_only_rejects = 0\n", ""),
     ),
     mutant(
         "entries go on without margin",

@@ -51,14 +51,15 @@ class Trial:
 
     def run(self, seeds: range, minutes: float) -> Found:
         """Raises RuntimeError when the mutant cannot even be simulated: such a patch shows nothing."""
-        touched = dict.fromkeys(edit.file for edit in self._mutant.edits)
+        files = [self._package / "marketmaker" / edit.file for edit in self._mutant.edits]
+        untouched = {file: file.read_text(encoding="utf-8") for file in files}
         try:
             for edit in self._mutant.edits:
                 apply(self._package, edit)
             return self._simulate(seeds, minutes)
         finally:
-            for file in touched:
-                rewrite(self._package / "marketmaker" / file, (PACKAGE / file).read_text("utf-8"))
+            for file, text in untouched.items():
+                rewrite(file, text)
 
     def _simulate(self, seeds: range, minutes: float) -> Found:
         arguments = [str(seeds.start), str(seeds.stop), str(minutes), str(self._package)]
