@@ -21,13 +21,16 @@ def build_parser() -> argparse.ArgumentParser:
         alerts,
         backtest,
         check,
+        control,
         exchanges,
         init,
         keys,
+        reload,
         replay,
         report,
         run,
         simulate,
+        status,
         sweep,
         venue,
     )
@@ -43,8 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
     running = subparsers.add_parser("run", help="trade until stopped")
     run.add_arguments(running)
     running.set_defaults(run=launch.run)
-    for command in (alerts, check, init, exchanges, keys, report):
+    for command in (alerts, check, init, exchanges, keys, reload, report, status):
         command.add_parser(subparsers)
+    control.add_parsers(subparsers)
     replaying = subparsers.add_parser("replay", help="decide a journal again and compare")
     replay.add_arguments(replaying)
     replaying.set_defaults(run=replay_journal)

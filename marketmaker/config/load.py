@@ -32,6 +32,7 @@ from marketmaker.model.settings import (
     EndpointSettings,
     ExecutionSettings,
     GridSettings,
+    HttpSettings,
     InstrumentSettings,
     KeyVaultSettings,
     PaperSettings,
@@ -123,6 +124,18 @@ def configuration_from_text(
     return Configuration(
         settings=settings, name=name, lines=report.lines, secrets=frozenset(secrets)
     )
+
+
+def load_http(path: str, environ: Mapping[str, str] | None = None) -> HttpSettings:
+    """The `http` section alone: what else the file asks for (keys, variables) need not be at hand. Raises ConfigError."""
+    tree = parse_yaml(decode(read_file(path), path), path)
+    report = Report(name=path)
+    values = read_section(tree, ROOT, report, ROOT, at="", secret=False)
+    report.problems = [each for each in report.problems if each[1].startswith("http")]
+    http = build_http(values.get("http", {}), report, os.environ if environ is None else environ)
+    if report.problems:
+        raise report.error()
+    return http
 
 
 def paper_instruments(settings: Settings) -> dict[str, Instrument]:

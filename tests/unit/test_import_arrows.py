@@ -68,7 +68,7 @@ ROOMS = {
     "web": Room(ours=names("model errors ledger"), outside=ANYTHING),
     "cli": Room(
         ours=names(
-            "model errors ledger config venues runtime.journal runtime.wire_format private_files vault alerts logs"
+            "model errors ledger config venues runtime.journal runtime.wire_format private_files vault alerts logs token_file"
         ),
         outside=names("keyring"),
     ),

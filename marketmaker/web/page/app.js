@@ -98,8 +98,10 @@ async function listen() {
 
 // --- what is shown ---
 
-function window_() {
-  const to = state.view.time_ms, wide = SPANS[state.span];
+// The chosen span, or as much of it as has been seen, but never less than a minute.
+function shownSpan(points) {
+  const to = state.view.time_ms, seen = points.length ? to - points[0][0] : 0;
+  const wide = Math.min(SPANS[state.span], Math.max(seen, 60e3));
   return [to - wide, to + wide * 0.015];
 }
 
@@ -114,9 +116,10 @@ function thinned(points, from) {
 }
 
 function drawPlots(view, symbol) {
-  const [from, to] = window_();
   const mine = state.series[symbol.symbol] || { fine: [], coarse: [] };
-  const points = thinned(state.span === "24h" ? mine.coarse : mine.fine, from);
+  const kept = state.span === "24h" ? mine.coarse : mine.fine;
+  const [from, to] = shownSpan(kept);
+  const points = thinned(kept, from);
   const decimals = decimalsOf(symbol.tick);
   const orders = symbol.slots.filter((slot) => slot.side)
     .map((slot) => ({ price: +slot.order_price, side: slot.side, qty: +slot.order_qty, pending: slot.state === "pending" }));

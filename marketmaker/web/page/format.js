@@ -5,7 +5,8 @@ import { isChinese, locale } from "./words.js";
 export const decimalsOf = (step) => (String(step).split(".")[1] || "").length;
 
 export function number(value, decimals = 2) {
-  return Number(value).toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+  const shown = Number(value).toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+  return /^-[0.,]+$/.test(shown) ? shown.slice(1) : shown.replace("-", "−");
 }
 
 export function signed(value, decimals = 2) {

@@ -94,7 +94,7 @@ export function showFigures(view, symbol) {
       symbol.streams.price_trouble ? "warn" : ""),
     figure(say("quoted"), String(symbol.bids + symbol.asks), "", say("bids_asks", symbol.bids, symbol.asks)),
     figure(say("position"), trimmed(symbol.position), symbol.base,
-      position ? `${say("average")} ${number(symbol.average_price, decimals)} · ${say("value")} ${number(symbol.position_value)}` : say("slots_held", symbol.held_slots)),
+      position ? `⌀ ${number(symbol.average_price, decimals)} · ${number(symbol.position_value, 0)} ${symbol.quote}` : say("slots_held", symbol.held_slots)),
     figure(say("profit"), signed(Number(pnl.total)), symbol.quote, say("round_trips", counters.fills), direction(Number(pnl.total))),
     figure(say("equity_now"), equity ? number(equity.now) : "–", symbol.quote,
       equity ? `${signed(gained)} ${say("since_start")}` + (Number(equity.residual || 0) ? ` · ${say("residual")} ${trimmed(equity.residual)}` : "") : ""),

@@ -141,8 +141,8 @@ export function drawPrice(canvas, { points, orders, held, fills, from, to, decim
     pen.strokeStyle = ink("panel");
     pen.lineWidth = 1;
     pen.beginPath();
-    const tip = up ? y + 2 : y - 2, foot = up ? y + 10 : y - 10;
-    pen.moveTo(x, tip); pen.lineTo(x - 5, foot); pen.lineTo(x + 5, foot); pen.closePath(); pen.fill(); pen.stroke();
+    const tip = up ? y + 2 : y - 2, foot = up ? y + 9 : y - 9;
+    pen.moveTo(x, tip); pen.lineTo(x - 4.5, foot); pen.lineTo(x + 4.5, foot); pen.closePath(); pen.fill(); pen.stroke();
   }
   pen.restore();
 
