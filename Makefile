@@ -56,8 +56,10 @@ lock: $(VENV)/.python ## resolve the dependencies again and rewrite the locks
 			--no-strip-extras --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' "$$@"; }; \
 	compile pyproject.toml --extra dev --output-file requirements-dev.lock; \
 	compile pyproject.toml --extra web --constraints requirements-dev.lock --output-file requirements.lock; \
+	compile pyproject.toml --extra alerts --extra keys --extra ledger --extra live --extra postgres --extra web \
+		--constraints requirements-dev.lock --output-file deploy/requirements.lock; \
 	echo hatchling | compile - --constraints requirements-dev.lock --output-file requirements-build.lock
-	@! grep -nE '://|index-url|find-links' requirements.lock requirements-build.lock requirements-dev.lock
+	@! grep -nE '://|index-url|find-links' requirements.lock requirements-build.lock requirements-dev.lock deploy/requirements.lock
 
 clean: ## remove the environment, caches and build results
 	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov

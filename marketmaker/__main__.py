@@ -22,6 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
         backtest,
         check,
         control,
+        doctor,
         exchanges,
         init,
         keys,
@@ -52,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     replaying = subparsers.add_parser("replay", help="decide a journal again and compare")
     replay.add_arguments(replaying)
     replaying.set_defaults(run=replay_journal)
+    doctor.add_parser(subparsers, run_doctor)
     backtest.add_parser(subparsers, run_backtest)
     sweep.add_parser(subparsers, run_sweep)
     simulating = subparsers.add_parser(
@@ -75,6 +77,12 @@ def run_sweep(args: argparse.Namespace) -> int:
     from marketmaker.sweep import command
 
     return command.run(args)
+
+
+def run_doctor(args: argparse.Namespace) -> int:
+    from marketmaker import doctor
+
+    return doctor.run(args)
 
 
 def run_simulation(args: argparse.Namespace) -> int:

@@ -59,11 +59,19 @@ def make_adapter(
     """The adapter of a venue by its id. `endpoints` replace the venue's own by name; `parts` go to the adapter as they
     are (`dead_man_s`, `timeout_s`, `timing`, `dial`). Raises ConfigError, naming the key, for what the venue lacks."""
     module = importlib.import_module(f"marketmaker.adapters.{venue}")
+    addresses = addresses_of(venue, testnet=testnet, endpoints=endpoints or {})
+    adapter: Adapter = module.make(credentials, addresses, bot_tag, clock, rng, **parts)
+    return adapter
+
+
+def addresses_of(venue: str, *, testnet: bool, endpoints: Mapping[str, str]) -> Any:
+    """The venue's dataclass of addresses, with `endpoints` in place of its own. Raises ConfigError as `make_adapter`."""
+    module = importlib.import_module(f"marketmaker.adapters.{venue}")
     base = module.DEMO if testnet else module.LIVE
     if base is None:
         raise ConfigError(f"testnet: {venue} has none; write testnet: false")
     known = {field.name for field in fields(base)}
-    given = dict(endpoints or {})
+    given = dict(endpoints)
     if unknown := sorted(set(given) - known):
         raise ConfigError(
             f"endpoints.{unknown[0]}: {venue} has no such address; it has {', '.join(sorted(known))}"
@@ -71,7 +79,4 @@ def make_adapter(
     if "rest_url" in given and "key_url" in known:
         # A rehearsed venue's key means nothing to the real one's other host.
         given.setdefault("key_url", "")
-    adapter: Adapter = module.make(
-        credentials, replace(base, **given), bot_tag, clock, rng, **parts
-    )
-    return adapter
+    return replace(base, **given)

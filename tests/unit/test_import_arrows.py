@@ -60,6 +60,7 @@ ROOMS = {
         ours=names("model errors runtime.log_events"), outside=names("apprise structlog")
     ),
     "crash": Room(ours=names("logs")),
+    "doctor": Room(ours=ANYTHING),
     "herald": Room(ours=ANYTHING),
     "private_files": Room(ours=names("errors")),
     "vault": Room(ours=names("errors private_files"), outside=names("cryptography")),
