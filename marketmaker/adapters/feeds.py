@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from marketmaker.adapters.contract import Contract
 from marketmaker.adapters.protocol import CandleListener, OrderListener, PriceListener
@@ -21,6 +21,8 @@ from marketmaker.model.account import Position
 from marketmaker.model.instrument import Ticks
 from marketmaker.model.market import Candle
 from marketmaker.model.order import OrderReport
+
+L = TypeVar("L")
 
 
 class UpListener(Protocol):
@@ -56,7 +58,7 @@ class PriceFeeds:
         try:
             yield
         finally:
-            feed.listeners.remove(listener)
+            leave(feed.listeners, listener)
             if not feed.listeners:
                 del self.of[symbol]
                 last()
@@ -94,7 +96,7 @@ class CandleFeeds:
         finally:
             gone = []
             for key in keys:
-                self.of[key].remove(listener)
+                leave(self.of[key], listener)
                 if not self.of[key]:
                     del self.of[key]
                     gone.append(key)
@@ -130,7 +132,7 @@ class OrderFeeds:
         try:
             yield
         finally:
-            listeners.remove(listener)
+            leave(listeners, listener)
             if not listeners:
                 self.of.pop(symbol, None)
 
@@ -158,6 +160,14 @@ class OrderFeeds:
 
     def _all(self) -> list[OrderListener]:
         return [listener for listeners in self.of.values() for listener in listeners]
+
+
+def leave(listeners: list[L], listener: L) -> None:
+    """By identity: two listeners may compare equal. Who is not there has left."""
+    for index, each in enumerate(listeners):
+        if each is listener:
+            del listeners[index]
+            return
 
 
 async def stream_topics(

@@ -1,0 +1,205 @@
+"""Who takes part in conformance. A new venue adds one line to `MAKERS` and must pass every card, or skip by capability."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from marketmaker.adapters import make_adapter
+from marketmaker.adapters.backoff import Backoff
+from marketmaker.adapters.protocol import Adapter
+from marketmaker.adapters.websocket import Timing
+from marketmaker.loopback import make_loopback
+from marketmaker.model.settings import Credentials, PaperSettings
+from marketmaker.runtime.clock import RealClock
+from tests.contract.bench import MID, Bench, sessions
+from tests.support.paper import (
+    HeardCandles,
+    HeardOrders,
+    HeardPrices,
+    QuietFeed,
+    listening,
+    loop_now_ns,
+    make_paper,
+    make_quote,
+    make_trade,
+)
+
+SYMBOL = "ETHUSDT"
+BIG = 10**6
+Card = Callable[[Bench], Awaitable[None]]
+
+
+@dataclass(kw_only=True)
+class Maker:
+    """`exchange`: as in a configuration. `loopback`: the venue that is rehearsed, "" for the embedded exchange.
+
+    `pages`: module constants that say how much one page holds, made small so that a card meets several pages.
+    `settings`: of the loopback venue, beside its own. `lacks`: cards it cannot play, each with the reason.
+    """
+
+    exchange: str
+    loopback: str = ""
+    pages: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+    lacks: dict[str, str] = field(default_factory=dict)
+
+
+def venue(name: str, **more: Any) -> Maker:
+    return Maker(exchange=name, loopback=name, **more)
+
+
+MAKERS: dict[str, Maker] = {
+    maker.exchange: maker
+    for maker in (
+        Maker(exchange="paper"),
+        venue(
+            "binance",
+            pages=(
+                "marketmaker.adapters.binance.adapter.TRADES_PER_PAGE",
+                "marketmaker.adapters.binance.adapter.ORDERS_PER_PAGE",
+            ),
+        ),
+    )
+}
+
+ROOMY = PaperSettings(
+    fill="queue",
+    balance=Decimal(100_000),
+    leverage=Decimal(20),
+    orders_per_s=10_000.0,
+    order_burst=10_000,
+)
+
+
+@asynccontextmanager
+async def open_bench(
+    maker: Maker, paper: PaperSettings = ROOMY, **parts: Any
+) -> AsyncIterator[Bench]:
+    """`parts`: of the adapter (`dead_man_s`, `timeout_s`)."""
+    if maker.loopback:
+        async with open_rehearsed(maker, paper, **parts) as bench:
+            yield bench
+    else:
+        async with open_embedded(paper) as bench:
+            yield bench
+
+
+@asynccontextmanager
+async def open_embedded(paper: PaperSettings) -> AsyncIterator[Bench]:
+    exchange = make_paper(SYMBOL, "BTCUSDT", settings=paper)
+    await exchange.connect()
+
+    def trade(price_ticks: int, qty_lots: int) -> None:
+        exchange.push(SYMBOL, make_trade(price_ticks, qty_lots, loop_now_ns()))
+
+    def quote(bid: int, bid_lots: int, ask: int, ask_lots: int) -> None:
+        exchange.push(SYMBOL, make_quote(bid, ask, bid_lots, ask_lots, loop_now_ns()))
+
+    async with heard(exchange) as bench:
+        bench.trade, bench.quote = trade, quote
+        bench.drop, bench.restore = exchange.drop_order_stream, exchange.restore_order_stream
+        bench.virtual, bench.exchange = True, "paper"
+        quote(MID - 1, BIG, MID + 1, BIG)
+        trade(MID, 1)
+        await bench.reset()
+        yield bench
+    await exchange.close()
+
+
+CREDENTIALS = Credentials(
+    api_key="loopback-key", api_secret="loopback-secret", passphrase="loopback-passphrase"
+)
+
+
+@asynccontextmanager
+async def open_rehearsed(maker: Maker, paper: PaperSettings, **parts: Any) -> AsyncIterator[Bench]:
+    rehearsed = make_loopback(
+        maker.loopback, feed=QuietFeed(SYMBOL, "BTCUSDT"), paper=paper, **maker.settings
+    )
+    stage = rehearsed.stage
+    await rehearsed.start()
+
+    def trade(price_ticks: int, qty_lots: int) -> None:
+        stage.push(SYMBOL, make_trade(price_ticks, qty_lots, time.time_ns()))
+
+    def quote(bid: int, bid_lots: int, ask: int, ask_lots: int) -> None:
+        stage.push(SYMBOL, make_quote(bid, ask, bid_lots, ask_lots, time.time_ns()))
+
+    def make(**changes: Any) -> Adapter:
+        endpoints = {**rehearsed.endpoints, **changes.pop("endpoints", {})}
+        wanted = {
+            "credentials": CREDENTIALS,
+            "bot_tag": "mm",
+            "clock": RealClock(),
+            "rng": random.Random(1),
+            "endpoints": endpoints,
+            "timing": Timing(settled_s=0.0),
+            "timeout_s": 5.0,
+            **parts,
+            **changes,
+        }
+        return impatient(make_adapter(maker.exchange, **wanted))
+
+    @asynccontextmanager
+    async def other(**changes: Any) -> AsyncIterator[Adapter]:
+        made = make(**changes)
+        try:
+            yield made
+        finally:
+            await made.close()
+
+    adapter = make()
+    try:
+        quote(MID - 1, BIG, MID + 1, BIG)
+        trade(MID, 1)
+        stage.push("BTCUSDT", make_quote(MID - 1, MID + 1, BIG, BIG, time.time_ns()))
+        await adapter.connect()
+        async with heard(adapter) as bench:
+            bench.trade, bench.quote = trade, quote
+            bench.drop, bench.restore = stage.disconnect_all, lambda: None
+            bench.venue, bench.open_other, bench.exchange = rehearsed, other, maker.exchange
+            await bench.until(lambda: bench.orders.ups and bench.prices.ups and bench.candles.ups)
+            await bench.reset()
+            yield bench
+    finally:
+        await adapter.close()
+        await rehearsed.close()
+
+
+@asynccontextmanager
+async def heard(adapter: Adapter) -> AsyncIterator[Bench]:
+    """A bench whose adapter's streams are all asked for."""
+    instrument = await adapter.fetch_instrument(SYMBOL)
+    orders, prices, candles = HeardOrders(), HeardPrices(), HeardCandles()
+
+    def nothing(*_: int) -> None: ...
+
+    async with listening(
+        adapter.stream_orders(instrument, orders),
+        adapter.stream_prices(instrument, prices),
+        adapter.stream_candles([SYMBOL], 60, candles),
+    ):
+        yield Bench(
+            adapter=adapter,
+            instrument=instrument,
+            orders=orders,
+            prices=prices,
+            candles=candles,
+            trade=nothing,
+            quote=nothing,
+            drop=nothing,
+            restore=nothing,
+        )
+
+
+def impatient(adapter: Adapter) -> Adapter:
+    """It tries again at once, so that a card need not wait."""
+    for session in sessions(adapter):
+        session._backoff = Backoff(random.Random(1), first_s=0.01, most_s=0.05)
+    return adapter
