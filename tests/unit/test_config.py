@@ -895,7 +895,10 @@ def test_exchanges_lists_every_venue_and_what_it_needs(
 ) -> None:
     assert command(exchanges) == 0
     table = capsys.readouterr().out
-    assert re.search(r"(?m)^paper +Embedded paper exchange +yes +\d+ of \d+ execution, \d+ of \d+ data +none$", table)
+    assert re.search(
+        r"(?m)^paper +Embedded paper exchange +yes +\d+ of \d+ execution, \d+ of \d+ data +none$",
+        table,
+    )
     assert re.search(r"(?m)^okx +OKX +.*api_key, api_secret, passphrase$", table)
     assert command(exchanges, "--json") == 0
     told = json.loads(capsys.readouterr().out)
