@@ -377,12 +377,22 @@ class World:
         grid = changed_grid(symbol.grid, rng)
         self.settings = replace(self.settings, symbols=(replace(symbol, grid=grid),))
         self.observer.settings_changed(self.settings, self.loop.now_ns)
+        self._tell_settings()
+
+    def _tell_settings(self) -> None:
         process = self.process
-        if process is not None and not process.ended.is_set() and process.app.symbols:
-            self.venue.struck[Fault.RELOAD] += 1
-            process.app.symbols[0].channel.queue.put(
-                SettingsChanged(settings=grid, ts_ns=self.clock.now_ns())
+        if process is None or process.ended.is_set():
+            return
+        if not process.app.symbols:  # it read the old ones, and is not ready to hear of others
+            self.loop.call_later(0.5, self._tell_settings)
+            return
+        self.venue.struck[Fault.RELOAD] += 1
+        process.app.symbols[0].channel.queue.put(
+            SettingsChanged(
+                settings=self.settings.symbols[0].grid,
+                ts_ns=self.clock.now_ns(),
             )
+        )
 
     # -- the plan ------------------------------------------------------------------------------------
 

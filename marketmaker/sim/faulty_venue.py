@@ -170,6 +170,7 @@ class FaultyVenue:
         self._now_ns = now_ns
         self._chance = {fault: plan.generator(fault) for fault in Fault}
         self._active: dict[Fault, int] = {}
+        self._hits_next = False
         self._ban_told = False
         self._ban_ends_ns = 0
         self._limit = OrderLimit(per_s=settings.orders_per_s, burst=settings.order_burst)
@@ -306,8 +307,11 @@ class FaultyVenue:
             self.end_order(order, EndReason.SELF_TRADE)
 
     def _fill_part(self) -> None:
-        """A small trade takes part of one of our orders."""
+        """A small trade takes part of one of our orders: of one that rests, or of the next the moment it comes in."""
         fault = Fault.PARTIAL_FILL
+        if self._chance[fault].random() < 0.3:
+            self._hits_next = True
+            return
         order = self._pick_own(fault, least_lots=2)
         if order is not None:
             self.struck[fault] += 1
@@ -544,6 +548,12 @@ class FaultyVenue:
         except Rejected as error:
             return error
         self._accepted_ns[wire] = now_ns
+        resting = self.market.open_orders.get(wire)
+        if self._hits_next and resting is not None and resting.leaves_lots > 1:
+            self._hits_next = False
+            self.struck[Fault.PARTIAL_FILL] += 1
+            self._hit(resting, 1 + resting.leaves_lots // 3)
+            return self.exchange.order(self.instrument.name, order.client_order_id, now_ns)
         return report
 
     def _refuse_later(self, order: NewOrder, wire: str) -> OrderReport:
