@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 SECOND_NS = 1_000_000_000
 CANCEL_REPEAT_NS = 5 * SECOND_NS
 NOT_FOUND_TIMES = 2
+UNEXPLAINED = {EndReason.VENUE, EndReason.EXPIRED, EndReason.SELF_TRADE}
+"""Refusals for which trying again at once is no remedy: each in a row doubles the wait, as in a maintenance."""
+REFUSED_WAIT_MAX_S = 15.0
+CLOSING_WAIT_MAX_S = 2.0
+RESTED_NS = 10 * SECOND_NS
+"""An order that was open for so long was not refused: the count begins anew."""
 REDUCE_ONLY_WAIT_MAX_S = 30.0
 REDUCE_ONLY_ALERT_AFTER = 5
 
@@ -93,7 +99,6 @@ class OrderNews:
             self.grid.late_news += 1
             return
         if was_pending:
-            slot.reduce_only_rejects = 0
             order.ts_accepted_ns = order.ts_changed_ns = self.grid.now_ns
             order.cancel_asked_ns = 0
             if self.grid.renew_after_ns is not None:
@@ -240,7 +245,14 @@ class OrderNews:
     ) -> None:
         """What a slot does after the venue would not have, or keep, its order."""
         settings = self.grid.settings
-        self.grid.wait(slot, retry_after_s or settings.retry_delay_s, message or end.value)
+        if order.ts_accepted_ns and self.grid.now_ns - order.ts_accepted_ns >= RESTED_NS:
+            slot.refusals = 0
+        delay_s = retry_after_s or settings.retry_delay_s
+        if end in UNEXPLAINED and retry_after_s is None:
+            most_s = CLOSING_WAIT_MAX_S if order.closes else REFUSED_WAIT_MAX_S
+            delay_s = max(delay_s, min(delay_s * 2.0**slot.refusals, most_s))
+            slot.refusals += 1
+        self.grid.wait(slot, delay_s, message or end.value)
         if end is EndReason.POST_ONLY:
             slot.post_only_rejects += 1
             if settings.post_only is PostOnlyPolicy.STRICT and self.grid.price is not None:
@@ -260,16 +272,16 @@ class OrderNews:
 
     def after_reduce_only(self, slot: Slot, order: LiveOrder) -> None:
         """Look at the position; if that does not help, ask ever less often and tell the owner."""
-        slot.reduce_only_rejects += 1
-        delay_s = min(2.0**slot.reduce_only_rejects, REDUCE_ONLY_WAIT_MAX_S)
+        slot.refusals += 1
+        delay_s = min(2.0**slot.refusals, REDUCE_ONLY_WAIT_MAX_S)
         self.grid.wait(slot, max(self.grid.settings.retry_delay_s, delay_s), "reduce-only refused")
         self.grid.actions.append(TakeSnapshot(reason="reduce-only refused"))
-        if slot.reduce_only_rejects == REDUCE_ONLY_ALERT_AFTER:
+        if slot.refusals == REDUCE_ONLY_ALERT_AFTER:
             self.grid.alert(
                 Severity.ERROR,
                 "exit.refused",
                 f"{order.leaves_lots} lots of slot {slot.index} cannot be offered: refused as reduce-only"
-                f" {slot.reduce_only_rejects} times in a row; does another order use up the position?",
+                f" {slot.refusals} times in a row; does another order use up the position?",
             )
 
     def on_place_unanswered(self, event: PlaceUnanswered) -> None:

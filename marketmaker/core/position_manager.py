@@ -759,7 +759,7 @@ class PositionManager:
         order.ts_changed_ns = self.now_ns
         booked = order.booked_lots - before
         if booked:
-            slot.post_only_rejects = slot.reduce_only_rejects = 0
+            slot.post_only_rejects = slot.refusals = 0
             if self.ended and not order.is_exit:
                 self.closing = True
             if not order.is_exit and slot.order is order:

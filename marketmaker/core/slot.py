@@ -125,7 +125,7 @@ class LiveOrder:
 class Slot:
     """A level's record. `held_lots` and `cost` are counted in the slot's own direction (a short holds positive lots).
 
-    `post_only_rejects` and `reduce_only_rejects` count in a row. No order is placed before `retry_at_ns`. `strict_beyond`: under
+    `post_only_rejects` and `refusals` count in a row. No order is placed before `retry_at_ns`. `strict_beyond`: under
     `post_only: strict`, the price (in the ladder's own direction) that must be left behind before the next attempt.
     """
 
@@ -137,7 +137,7 @@ class Slot:
     cost: int = 0
     sellable: bool = False
     post_only_rejects: int = 0
-    reduce_only_rejects: int = 0
+    refusals: int = 0
     retry_at_ns: int = 0
     retry_reason: str = ""
     strict_beyond: int | None = None

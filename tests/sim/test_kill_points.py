@@ -37,8 +37,10 @@ async def nothing(stage: KillingStage) -> None: ...
 
 async def trade(stage: KillingStage) -> None:
     """Entries fill, one of them in two parts, windows move, exits are placed, filled and taken back."""
-    stage.go(2992, lots=7)
+    stage.hit(-5, 7)
     await asyncio.sleep(0.4)
+    stage.hit(-5, 5)
+    await asyncio.sleep(0.2)
     await stage.walk(2991, 2989, 2993, 2996, 2992, pause_s=0.4)
 
 

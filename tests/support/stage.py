@@ -40,7 +40,8 @@ from marketmaker.sim.checks import Observer, Violation
 from marketmaker.sim.faults import Fault, FaultPlan
 from marketmaker.sim.faulty_venue import REQUEST_LIFETIME_S, FaultyVenue, Line
 from marketmaker.sim.instruments import paper_instrument
-from marketmaker.sim.loop import NS_PER_S, LoopClock, VirtualTimeLoop
+from marketmaker.sim.loop import NS_PER_S, VirtualTimeLoop
+from marketmaker.simulation import DaemonClock
 from marketmaker.summary import RunReport, summary
 from marketmaker.symbol import Symbol, lacks_trades
 from tests.support.paper import START_NS, QuietFeed, make_quote, make_trade
@@ -125,6 +126,7 @@ class Stage:
     settings: Settings
     loop: VirtualTimeLoop
     batch: int = 5
+    multiplier: Decimal = Decimal(1)
     violations: list[Violation] = field(default_factory=list)
     process: Process | None = None
     price: Decimal = Decimal(0)
@@ -132,8 +134,11 @@ class Stage:
     def __post_init__(self) -> None:
         paper, symbol = self.settings.paper, self.settings.symbols[0]
         self.instrument = replace(
-            paper_instrument(SYMBOL, symbol.instrument, paper), venue="simulated"
+            paper_instrument(SYMBOL, symbol.instrument, paper),
+            venue="simulated",
+            multiplier=self.multiplier,
         )
+        self.clock = DaemonClock(self.loop)
         self.plan = FaultPlan(seed=1, end_s=FOREVER_S, rates={}, strikes=())
         self.observer = Observer(
             self.settings,
@@ -165,6 +170,15 @@ class Stage:
         now_ns = self.venue.now_ns()
         self.venue.tape.apply(make_trade(ticks, lots, ts_ns=now_ns), now_ns)
         self.venue.tape.apply(self._quote(now_ns), now_ns)
+
+    def hit(self, slot: int, lots: int) -> None:
+        """Somebody takes so much of the order that rests in a slot."""
+        (order,) = (
+            each
+            for each in self.venue.market.open_orders.values()
+            if each.client_order_id is not None and each.client_order_id.slot == slot
+        )
+        self.venue.exchange.hit(SYMBOL, order, lots, self.venue.now_ns())
 
     async def walk(self, *prices: str | int | Decimal, pause_s: float = 0.5) -> None:
         for price in prices:
@@ -213,6 +227,22 @@ class Stage:
         if self.venue.line is not None and not active[fault]:
             self.venue.line.episode_ends(fault)
 
+    def asked(self, what: str, process: Process | None = None) -> int:
+        """How many requests of the process's whole life begin with this: place, cancel, ask order, ask fills ..."""
+        calls = (process or self.running).line.calls
+        return sum(call.partition(" ")[2].startswith(what) for call in calls)
+
+    def orders(self) -> int:
+        """Placements and cancels handed over, by every process."""
+        return self.observer.placed + self.observer.cancelled
+
+    async def quoting(self, price: str = "3000.5") -> Process:
+        """A grid that is whole and sure of its position."""
+        self.go(price)
+        process = self.begin()
+        await self.until(lambda: not self.why_not_whole() and self.manager.position_settled)
+        return process
+
     def hand(self, side: Side, lots: int) -> None:
         """The owner takes from the market, now."""
         ticks = self.instrument.exact_ticks(self.price)
@@ -222,12 +252,12 @@ class Stage:
 
     def begin(self, *, remembers: bool = True, environ: dict[str, str] | None = None) -> Process:
         """`remembers` is what the observer is told: levels must be those of before."""
-        line = self.venue.connect(lambda: self.loop.now_ns)
+        line = self.venue.connect(self.clock.now_ns)
         store = Store(self.settings.state_dir, bot_tag=self.settings.bot_tag)
         app = Application(
             settings=self.settings,
             adapter=line,
-            clock=LoopClock(self.loop),
+            clock=self.clock,
             notifier=Notifier(environ or {}),
             explain=lambda problems: ConfigError("\n".join(problems)),
             began_s=0.0,
@@ -367,12 +397,16 @@ class Stage:
 
 @asynccontextmanager
 async def staged(
-    settings: Settings, *, batch: int = 5, kind: type[Stage] = Stage
+    settings: Settings,
+    *,
+    batch: int = 5,
+    kind: type[Stage] = Stage,
+    multiplier: Decimal = Decimal(1),
 ) -> AsyncIterator[Stage]:
     """A venue that is open; whatever still runs at the end of the block is killed."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTimeLoop)
-    stage = kind(settings, loop, batch)
+    stage = kind(settings, loop, batch, multiplier)
     await stage.venue.open()
     beating = asyncio.create_task(stage.beat())
     try:
