@@ -10,6 +10,10 @@ import argparse
 import signal
 import sys
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from marketmaker.config import Configuration
 
 BEGAN_S = time.perf_counter()
 HELD_BACK = {signal.SIGTERM, signal.SIGINT}
@@ -26,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
         exchanges,
         init,
         keys,
+        record,
         reload,
         replay,
         report,
@@ -47,7 +52,9 @@ def build_parser() -> argparse.ArgumentParser:
     running = subparsers.add_parser("run", help="trade until stopped")
     run.add_arguments(running)
     running.set_defaults(run=launch.run)
-    for command in (alerts, check, init, exchanges, keys, reload, report, status):
+    check.add_parser(subparsers, run_online)
+    record.add_parser(subparsers, run_record)
+    for command in (alerts, init, exchanges, keys, reload, report, status):
         command.add_parser(subparsers)
     control.add_parsers(subparsers)
     replaying = subparsers.add_parser("replay", help="decide a journal again and compare")
@@ -102,6 +109,18 @@ def replay_journal(args: argparse.Namespace) -> int:
         out=sys.stdout,
         err=sys.stderr,
     )
+
+
+def run_online(configuration: Configuration, *, as_json: bool) -> int:
+    from marketmaker import online_check
+
+    return online_check.run_online(configuration, print, as_json=as_json)
+
+
+def run_record(args: argparse.Namespace) -> int:
+    from marketmaker import recorder
+
+    return recorder.run_record(args)
 
 
 def play_venue(args: argparse.Namespace) -> int:

@@ -156,8 +156,8 @@ def run_live(args: argparse.Namespace, configuration: Configuration, settings: S
         return finish(args, runner.run(live()), tty=tty)
 
 
-def venue_adapter(settings: Settings, clock: Clock) -> Adapter:
-    """The adapter of the configured venue, not connected. Raises ConfigError."""
+def venue_adapter(settings: Settings, clock: Clock, **parts: Any) -> Adapter:
+    """The adapter of the configured venue, not connected; `parts`: see `make_adapter`. Raises ConfigError."""
     venue = settings.exchange
     try:
         return make_adapter(
@@ -168,6 +168,7 @@ def venue_adapter(settings: Settings, clock: Clock) -> Adapter:
             rng=random.Random(clock.now_ns()),
             testnet=settings.testnet,
             endpoints=settings.endpoints.given(),
+            **parts,
         )
     except ModuleNotFoundError as error:
         raise ConfigError(

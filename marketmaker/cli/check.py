@@ -8,10 +8,12 @@ import json
 from collections.abc import Iterator
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
+from marketmaker import logs
 from marketmaker.cli.table import aligned
 from marketmaker.config import Configuration, load_configuration, paper_instruments
+from marketmaker.errors import ConfigError
 from marketmaker.ledger.url import shown
 from marketmaker.model.settings import HttpSettings, Settings, SymbolSettings, without_secrets
 from marketmaker.venues import venue_of
@@ -19,21 +21,43 @@ from marketmaker.venues import venue_of
 HIDDEN = "***"
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+class Online(Protocol):
+    """Asks the venue itself; gives the exit code."""
+
+    def __call__(self, configuration: Configuration, *, as_json: bool) -> int: ...
+
+
+def no_venue(configuration: Configuration, *, as_json: bool) -> int:
+    raise ConfigError("--online is not possible here")
+
+
+def add_parser(
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser], online: Online = no_venue
+) -> None:
     parser = subparsers.add_parser(
         "check",
         help="check a configuration and show what was understood",
-        description="Check a configuration and show what was understood. Sends nothing, connects to nothing.",
-        epilog="example: marketmaker check config.yaml",
+        description="Check a configuration and show what was understood. Without --online it connects to nothing; with"
+        " it the exchange is asked what the daemon asks before its first order: account, limits, clock, latency, a"
+        " price. No order is ever sent.",
+        epilog="example: marketmaker check config.yaml --online",
     )
     parser.add_argument("config", metavar="CONFIG", help="YAML file")
     parser.add_argument("--json", action="store_true", help="print the settings as JSON")
-    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--online",
+        action="store_true",
+        help="ask the configured exchange, too: safety check, clock and latency",
+    )
+    parser.set_defaults(run=lambda args: run(args, online))
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, online: Online = no_venue) -> int:
     """Raises ConfigError, one line per problem."""
     configuration = load_configuration(args.config)
+    if args.online:
+        logs.register_secrets(configuration.secrets)
+        return online(configuration, as_json=args.json)
     if args.json:
         answer = {
             "ok": True,

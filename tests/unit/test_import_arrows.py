@@ -88,6 +88,8 @@ ROOMS = {
     "launch": Room(ours=ANYTHING, outside=ANYTHING),
     "simulation": Room(ours=ANYTHING, outside=ANYTHING),
     "backtesting": Room(ours=ANYTHING),
+    "online_check": Room(ours=ANYTHING),
+    "recorder": Room(ours=ANYTHING),
     "sweep": Room(
         ours=names("model errors config cli backtest backtesting runtime.wire_format"),
         outside=names("optuna numpy distributed"),
