@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: run test lint format sim bench lock clean help
+.PHONY: run test lint format sim mutants bench lock clean help
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 
 VENV := .venv
@@ -45,6 +45,9 @@ format: $(VENV)/.dev ## rewrite the code in the project's format
 
 sim: $(VENV)/.daemon ## simulate seeds with faults until Ctrl-C (START=seed, MINUTES=each, JOBS=processes)
 	@$(PY) .ci/foreground.py $(PY) -m marketmaker simulate --forever --start $(START) --minutes $(MINUTES) --jobs $(JOBS)
+
+mutants: $(VENV)/.dev ## break the code in fifty ways; the simulation has to find each
+	@$(PY) -m tests.mutants
 
 bench: $(VENV)/.daemon ## time the core
 	@$(PY) benchmarks/core.py

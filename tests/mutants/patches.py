@@ -64,6 +64,7 @@ MUTANTS = (
         self.grid.end_order(slot, order, EndReason.VENUE, event.message)
 """,
         ),
+        quick=True,
     ),
     mutant(
         "a placement without an answer is sent again",
@@ -73,6 +74,7 @@ MUTANTS = (
             "isinstance(error, NotSent | RateLimited | Overloaded | ClockSkew)",
             "isinstance(error, NotSent | RateLimited | Overloaded | ClockSkew | errors.OutcomeUnknown)",
         ),
+        quick=True,
     ),
     mutant(
         "an order that cannot be found once was never placed",
@@ -94,6 +96,7 @@ MUTANTS = (
             "fresh = fill",
         ),
         (MANAGER, "if fill is None or fill.trade_id in self.recent_trades:", "if fill is None:"),
+        quick=True,
     ),
     mutant(
         "what an order has filled is forgotten when it ends, and booked anew when it is told again",
@@ -227,6 +230,7 @@ MUTANTS = (
         for symbol in trading:
             symbol.channel.queue.put(StopRequested(""",
         ),
+        quick=True,
     ),
     mutant(
         "the stop does not ask the venue what is left",
@@ -254,6 +258,7 @@ MUTANTS = (
             "first_sequence=first_sequence(clock.now_ns() // 1_000_000, form)",
             "first_sequence=1",
         ),
+        quick=True,
     ),
     mutant(
         "the levels are counted anew after a restart",
@@ -274,6 +279,7 @@ MUTANTS = (
             "            self.news.take_in(report, name)\n            return\n        order = known[0]",
             "            return\n        order = known[0]",
         ),
+        quick=True,
     ),
     mutant(
         "trades made while we were away are not booked",
@@ -392,6 +398,7 @@ MUTANTS = (
             "from marketmaker.model.order import OrderRef",
             "from marketmaker.model.order import ClientOrderId, OrderRef",
         ),
+        quick=True,
     ),
     mutant(
         "orders of a second bot are taken for ours",
