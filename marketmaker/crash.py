@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from marketmaker import __version__, logs
+from marketmaker.errors import ConfigError
 
 PR_SET_DUMPABLE = 4
 MAX_REPORTS = 10
@@ -31,8 +32,15 @@ _folder = ""
 
 
 def forbid_core_dumps(*, undumpable: bool) -> None:
-    """`undumpable` also keeps debuggers out, so it is for processes that hold secrets."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    """`undumpable` also keeps debuggers out, so it is for processes that hold secrets. Raises ConfigError where a
+    sandbox allows neither and somebody wanted core files."""
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    except (OSError, ValueError) as error:
+        if resource.getrlimit(resource.RLIMIT_CORE)[0] != 0:
+            raise ConfigError(
+                f"core dumps cannot be forbidden ({error}); start with `ulimit -c 0`, or LimitCORE=0 in the unit"
+            ) from None
     if undumpable and sys.platform == "linux":
         prctl = ctypes.CDLL(None, use_errno=True).prctl
         if prctl(PR_SET_DUMPABLE, 0, 0, 0, 0):

@@ -26,7 +26,7 @@ from marketmaker.errors import ConfigError
 from marketmaker.model.action import Severity
 from marketmaker.model.settings import AlertSettings, HeartbeatSettings
 
-GRACE_S = 10.0
+GRACE_S = 5.0
 RETRY_S = (5.0, 30.0, 120.0)
 HUNG_S = 120.0
 WATCH_INTERVAL_S = 1.0

@@ -11,6 +11,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ import pytest
 from marketmaker import vault
 from tests.support.daemon import Daemon, Ended, problems_of_books
 from tests.support.receivers import Receiver
+from tests.support.service_manager import ServiceManager
 
 pytest.importorskip("apprise")
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -37,6 +39,7 @@ SECRETS = {
     "webhook": "hookTokenQwErTy12",
     "heartbeat": "beatTokenAsDfGh34",
     "heartbeat not quoting": "beatTokenZxCvBn56",
+    "http": "httpTokenPoIuYt78LkJhGf",
 }
 
 
@@ -75,7 +78,12 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
     listening.close()
 
 
-def config(folder: Path, port: int) -> Path:
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+def config(folder: Path) -> Path:
     """Beside, not in, the folder of the run: the vault, its key, and a file with the addresses."""
     held = folder.parent / f"{folder.name}-held"
     held.mkdir()
@@ -107,6 +115,7 @@ alerts:
   rules:
   - {{severity: info, group: 0}}
   heartbeat: {{url: "${{BEAT}}", url_not_quoting: "${{BEAT2}}", interval: 1}}
+http: {{listen: 127.0.0.1:{free_port()}, token: "${{HTTP_TOKEN}}"}}
 """
     file = held / "config.yaml"
     file.write_text(text)
@@ -119,16 +128,22 @@ def variables(port: int) -> dict[str, str]:
         "MAIL": f"mailto://bot:{SECRETS['mail']}@127.0.0.1:1?from=a@b.com&to=a@b.com&mode=insecure&smtp=127.0.0.1",
         "HOOK": f"json://127.0.0.1:1/{SECRETS['webhook']}",
         "BEAT": f"http://127.0.0.1:{port}/{SECRETS['heartbeat']}",
+        "HTTP_TOKEN": SECRETS["http"],
         "BEAT2": f"http://127.0.0.1:1/{SECRETS['heartbeat not quoting']}",
     }
 
 
-def run(folder: Path, receiver: Receiver, leak: str, *options: str) -> Daemon:
+def run(folder: Path, receiver: Receiver, leak: str, *options: str, notify: str = "") -> Daemon:
     return Daemon(
         folder,
-        config(folder, receiver.port),
+        config(folder),
         options,
-        env={**variables(receiver.port), **receiver.environment(), "LEAK": leak},
+        env={
+            **variables(receiver.port),
+            **receiver.environment(),
+            "LEAK": leak,
+            "NOTIFY_SOCKET": notify,
+        },
         command=("-m", "tests.support.leaky_daemon"),
     ).start()
 
@@ -140,26 +155,92 @@ def ended(daemon: Daemon) -> Ended:
         daemon.kill()
 
 
-@pytest.mark.parametrize("leak", ["refusals", "service", "start"])
-def test_nothing_that_is_left_behind_holds_a_secret(
+def everything_served(port: int) -> Iterator[tuple[str, bytes]]:
+    """(request, head and body of the answer) of every route of the description, without and with the token."""
+    description = json.loads(served(port, "GET", "/openapi.json", "")[1].split(b"\r\n\r\n", 1)[1])
+    requests = [
+        (method.upper(), path) for path, each in description["paths"].items() for method in each
+    ]
+    assert len(requests) > 12
+    # What gives everything back comes last: nothing would be there to be shown.
+    requests.sort(key=lambda each: "flatten" in each[1])
+    for method, path in requests:
+        for token in ("", SECRETS["http"]):
+            query = "?symbol=ETHUSDT" if path == "/history" else ""
+            yield served(port, method, path + query, token)
+    for path in ("/no/such/page", "/control/pause?x=" + quote(SECRETS["api_key"])):
+        yield served(port, "GET", path, SECRETS["http"])
+
+
+def served(port: int, method: str, path: str, token: str) -> tuple[str, bytes]:
+    """As it comes off the wire, until the server closes or says nothing for a second."""
+    body = b"{}" if method == "POST" else b""
+    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n"
+    if token:
+        head += f"Authorization: Bearer {token}\r\n"
+    if body:
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    answer = b""
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(head.encode() + b"\r\n" + body)
+        connection.settimeout(15 if method == "POST" else 2)
+        try:
+            while data := connection.recv(1 << 16):
+                answer += data
+                if len(answer) > 1 << 20:
+                    break
+        except TimeoutError:
+            pass
+    return f"{method} {path} {'with' if token else 'without'} token", answer
+
+
+def test_an_exchange_that_quotes_our_secrets_cannot_make_us_tell_them(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    """Logs at DEBUG, journal, ledger, state, summary, every answer over HTTP, every status to systemd."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    manager = ServiceManager(tmp_path)
+    daemon = run(folder, receiver, "refusals", notify=str(manager.path))
+    try:
+        manager.wait_for("READY=1", 60)
+        text = (tmp_path / "run-held" / "config.yaml").read_text()
+        port = int(text.partition("127.0.0.1:")[2].split(",")[0])
+        answers = dict(everything_served(port))
+        daemon.send(signal.SIGTERM)
+        done = ended(daemon)
+    finally:
+        daemon.kill()
+        manager.close()
+    assert problems_of_books(done) == []
+    statuses = {request: answer[9:12] for request, answer in answers.items()}
+    assert statuses["GET /status with token"] == b"200"
+    assert statuses["POST /control/pause with token"] == b"200"
+    assert statuses["POST /control/pause without token"] == b"401"
+    # What is masked was there to be masked, in each place.
+    assert b"key=*** secret=***" in answers["GET /news with token"]
+    assert "bad request: key=*** secret=*** '***'" in done.out + done.err
+    assert "key=*** secret=***" in (folder / "run.jsonl").read_text()
+    assert '"alert.failed"' in done.out and '"heartbeat.failed"' in done.out
+    assert {"ledger.db", "run.jsonl", "state"} <= {file.name for file in folder.iterdir()}
+
+    told = "".join(text for _, text in manager.heard).encode()
+    shown = [line for where, answer in answers.items() for line in found_in(answer, where)]
+    assert shown + found_in(told, "systemd") + found_under(folder) == []
+
+
+@pytest.mark.parametrize("leak", ["service", "start"])
+def test_what_breaks_with_a_secret_in_its_message_does_not_tell_it(
     leak: str, tmp_path: Path, receiver: Receiver
 ) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     done = ended(run(folder, receiver, leak, "--duration", "4"))
     written = {file.name for file in folder.rglob("*")}
-    assert "bad request: key=*** secret=*** '***'" in done.out + done.err
-    if leak == "refusals":
-        assert problems_of_books(done) == []
-        assert {"ledger.db", "run.jsonl"} <= written
-        assert "key=*** secret=***" in (folder / "run.jsonl").read_text()
-        # Both kinds of failure were there to be masked: a channel that refuses and one that is not there.
-        assert '"alert.failed"' in done.out and '"heartbeat.failed"' in done.out
-    else:
-        assert done.code == 1
-        assert "RuntimeError: bad request: key=***" in done.out + done.err
-        assert done.summary is not None and "key=***" in done.summary["exit_reason"]
-        assert any(name.startswith("crash-") for name in written), written
+    assert done.code == 1
+    assert "RuntimeError: bad request: key=***" in done.out + done.err
+    assert done.summary is not None and "key=***" in done.summary["exit_reason"]
+    assert any(name.startswith("crash-") for name in written), written
     assert found_under(folder) == []
 
 
@@ -226,7 +307,7 @@ def trading(
     root = Path(__file__).resolve().parents[2]
     with (folder / "out").open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "marketmaker", "run", str(config(folder, receiver.port))],
+            [sys.executable, "-m", "marketmaker", "run", str(config(folder))],
             cwd=folder,
             env={
                 **os.environ,

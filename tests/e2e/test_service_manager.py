@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 from marketmaker.model.event import OrderReported
 from marketmaker.model.order import OrderStatus
 from tests.support.daemon import Daemon, Ended, problems_of_books, write_config
+from tests.support.service_manager import WATCHDOG_S, ServiceManager
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -32,45 +31,7 @@ symbols:
   - name: ETHUSDT
     grid: {price_interval: 3, order_amount: 60, trigger_price: 10}
 """
-WATCHDOG_S = 1.0
 LISTENED_S = 3.0
-
-
-class ServiceManager:
-    """Writes down every datagram with the time it came, Unix ns."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "notify"
-        self.heard: list[tuple[int, str]] = []
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(self.path))
-        self._thread = threading.Thread(target=self._listen, daemon=True)
-        self._thread.start()
-
-    def environment(self) -> dict[str, str]:
-        return {
-            "NOTIFY_SOCKET": str(self.path),
-            "WATCHDOG_USEC": str(int(WATCHDOG_S * 1_000_000)),
-        }
-
-    def times(self, message: str) -> list[int]:
-        return [at_ns for at_ns, text in self.heard if text == message]
-
-    def wait_for(self, message: str, timeout_s: float = 30.0) -> int:
-        deadline = time.monotonic() + timeout_s
-        while not (times := self.times(message)):
-            assert time.monotonic() < deadline, f"no {message} in {timeout_s} s: {self.heard}"
-            time.sleep(0.005)
-        return times[0]
-
-    def close(self) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._socket.close()
-
-    def _listen(self) -> None:
-        while data := self._socket.recv(4096):
-            self.heard.append((time.time_ns(), data.decode()))
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ ROOMS = {
     "alerts": Room(
         ours=names("model errors runtime.log_events"), outside=names("apprise structlog")
     ),
-    "crash": Room(ours=names("logs")),
+    "crash": Room(ours=names("logs errors")),
     "doctor": Room(ours=ANYTHING),
     "herald": Room(ours=ANYTHING),
     "private_files": Room(ours=names("errors")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import shutil
 import subprocess
 import sys
@@ -10,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-UNITS = Path(__file__).resolve().parents[2] / "systemd"
-INSTALLED = "/opt/marketmaker/.venv/bin/marketmaker"
+from tests.support.service_manager import INSTALLED, UNITS
+from tests.support.service_manager import unit_settings as settings
+
 EXPOSURE_MAX = 2.0
 
 analyze = shutil.which("systemd-analyze")
@@ -68,18 +68,6 @@ def test_the_rating_sees_a_sandbox_that_was_opened(units: list[Path]) -> None:
     assert done.returncode != 0, done.stdout
 
 
-def settings(name: str) -> dict[str, str]:
-    """Section.Key to value; of a key that is given twice the last."""
-    parser = configparser.RawConfigParser(strict=False, delimiters=("=",))
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read(UNITS / name)
-    return {
-        f"{section}.{key}": value
-        for section in parser.sections()
-        for key, value in parser.items(section)
-    }
-
-
 @pytest.mark.parametrize("name", ["marketmaker.service", "marketmaker@.service"])
 def test_a_unit_says_when_to_restart_and_how_long_to_wait(name: str) -> None:
     unit = settings(name)
@@ -91,6 +79,7 @@ def test_a_unit_says_when_to_restart_and_how_long_to_wait(name: str) -> None:
         "RestartPreventExitStatus": "2",
         "TimeoutStopSec": "45",
         "KillSignal": "SIGTERM",
+        "ExecReload": "/bin/kill -HUP $MAINPID",
         "DynamicUser": "yes",
         "LimitCORE": "0",
     }
