@@ -173,7 +173,7 @@ def everything_served(port: int) -> Iterator[tuple[str, bytes]]:
 
 
 def served(port: int, method: str, path: str, token: str) -> tuple[str, bytes]:
-    """As it comes off the wire, until the server closes or says nothing for a second."""
+    """As it comes off the wire, until the server closes; the stream of events for as long as it says something."""
     body = b"{}" if method == "POST" else b""
     head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n"
     if token:
@@ -181,9 +181,9 @@ def served(port: int, method: str, path: str, token: str) -> tuple[str, bytes]:
     if body:
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     answer = b""
-    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+    with socket.create_connection(("127.0.0.1", port), 30) as connection:
         connection.sendall(head.encode() + b"\r\n" + body)
-        connection.settimeout(15 if method == "POST" else 2)
+        connection.settimeout(2 if path == "/events" else 30)
         try:
             while data := connection.recv(1 << 16):
                 answer += data
