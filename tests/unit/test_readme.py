@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from marketmaker.config.load import load_settings
+from marketmaker.config.load import load_settings, settings_from_text
 from marketmaker.config.schema import ROOT as CONFIG_KEYS
+from marketmaker.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGLISH = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -120,3 +121,21 @@ def test_every_dependency_is_explained(text: str) -> None:
     explained = [INLINE.findall(row[0])[0] for row in table(text, "| `pyyaml`")]
     assert len(explained) == len(set(explained))
     assert set(explained) == names
+
+
+def test_the_alerts_and_the_account_it_shows_are_accepted(tmp_path: Path) -> None:
+    """Whatever is named there exists here: a file for each credential, a vault with the account."""
+    shown = [content for language, content in blocks(ENGLISH) if language == "yaml"]
+    small = next(content for content in shown if "mode:" in content)
+    alerts = next(content for content in shown if content.startswith("alerts:"))
+    for name in re.findall(r"\$\{credential:([a-z_]+)\}", alerts):
+        address = "https://example.org/x" if "heartbeat" in name else "tgram://1:token/2"
+        (tmp_path / name).write_text(address)
+    settings = settings_from_text(
+        small + alerts, "README.md", {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    )
+    assert [channel.name for channel in settings.alerts.channels] == ["phone", "mail"]
+    account = next(content for content in shown if content.startswith("exchange:"))
+    with pytest.raises(ConfigError) as caught:
+        settings_from_text(account + small.replace("paper", "live"), "README.md", {})
+    assert "key_vault.unlock: file vault.key: cannot be read" in str(caught.value)
