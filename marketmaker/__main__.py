@@ -30,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
         exchanges,
         init,
         keys,
+        parity,
         record,
         reload,
         replay,
@@ -61,6 +62,9 @@ def build_parser() -> argparse.ArgumentParser:
     replay.add_arguments(replaying)
     replaying.set_defaults(run=replay_journal)
     doctor.add_parser(subparsers, run_doctor)
+    comparing = subparsers.add_parser("parity", help="compare a run with the backtester")
+    parity.add_arguments(comparing)
+    comparing.set_defaults(run=run_parity)
     backtest.add_parser(subparsers, run_backtest)
     sweep.add_parser(subparsers, run_sweep)
     simulating = subparsers.add_parser(
@@ -78,6 +82,12 @@ def run_backtest(args: argparse.Namespace) -> int:
     from marketmaker import backtesting
 
     return backtesting.run(args)
+
+
+def run_parity(args: argparse.Namespace) -> int:
+    from marketmaker import parity
+
+    return parity.run(args)
 
 
 def run_sweep(args: argparse.Namespace) -> int:

@@ -28,7 +28,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Protocol
 
 from marketmaker.backtest.arrays import MarketData, Quotes
@@ -139,7 +139,7 @@ class Bench:
 
     `alerts` counts by topic. `payments`: (time, signed amount) of each funding payment. `liquidated`: the venue's trades
     that closed our position. `gave_up` says why the core
-    cannot trade any more, "" while it can. `funding`: recorded rates instead of `paper`'s. `woken` counts the events that were really played. `times`: when each was.
+    cannot trade any more, "" while it can. `funding`: recorded rates instead of `paper`'s. `manager`: one with memories instead of a new one. `woken` counts the events that were really played. `times`: when each was.
     """
 
     def __init__(
@@ -154,6 +154,7 @@ class Bench:
         cleanup_interval_s: float = 10.0,
         journal: Journal | None = None,
         funding: Funding | None = None,
+        manager: PositionManager | None = None,
     ) -> None:
         self.data = data
         self.instrument = instrument
@@ -166,7 +167,7 @@ class Bench:
         )
         self.market = self.exchange.market(instrument.name)
         self.now_ns = int(data.ts_ns[0])
-        self.manager = PositionManager(
+        self.manager = manager or PositionManager(
             instrument=instrument,
             settings=grid,
             sequences=self.ids.sequences,
@@ -283,6 +284,42 @@ class Bench:
                 self._carry_out(action)
         elif manager.timers and manager.timers[0][0] <= due_ns:
             self.hear(TimerFired(ts_ns=self.now_ns))
+        self._drain()
+
+    def take_up(
+        self, slot: int, side: Side | None, kind: type[PlaceOrder | CancelOrder | QueryOrder]
+    ) -> PlaceOrder | CancelOrder | QueryOrder | None:
+        """Take what is on its way for this slot off it; `side` None: either. None when nothing of that kind is."""
+        for item in sorted(self._agenda):
+            action = item[2]
+            if isinstance(action, kind):
+                order = action if isinstance(action, QueryOrder) else action.order
+                known = order.client_order_id
+                if known.slot == slot and side in {None, known.side}:
+                    self._agenda.remove(item)
+                    heapify(self._agenda)
+                    return action
+        return None
+
+    def arrive(self, action: PlaceOrder | CancelOrder | QueryOrder) -> None:
+        """It reaches the exchange now, and the core hears what the exchange says."""
+        self._carry_out(action)
+        self._drain()
+
+    def print_trade(self, price_ticks: int, qty_lots: int) -> None:
+        """A trade of the market's now. The core hears what it did to our orders, and nothing of the price."""
+        self.exchange.trade(self.market, price_ticks, qty_lots, self.now_ns)
+        self._drain()
+
+    def settle(self) -> None:
+        """The core hears whatever the exchange has said and was not heard yet."""
+        self._drain()
+
+    def look(self) -> None:
+        """The core is shown a snapshot now; any that was promised is done with."""
+        self._agenda = [item for item in self._agenda if item[2] is not None]
+        heapify(self._agenda)
+        self.hear(SnapshotTaken(snapshot=self._read(), ts_ns=self.now_ns))
         self._drain()
 
     # --- between core and exchange ---

@@ -90,6 +90,9 @@ ROOMS = {
     "backtesting": Room(ours=ANYTHING),
     "online_check": Room(ours=ANYTHING),
     "recorder": Room(ours=ANYTHING),
+    "parity": Room(
+        ours=names("model errors core cli.replay backtest runtime.journal runtime.retry")
+    ),
     "sweep": Room(
         ours=names("model errors config cli backtest backtesting runtime.wire_format"),
         outside=names("optuna numpy distributed"),
