@@ -128,8 +128,8 @@ def difference_lines(path: str, instrument: Instrument, first: Difference) -> It
     recorded, backtest = (instrument.base_qty(Lots(lots)) for lots in first.filled)
     if recorded != backtest:
         yield (
-            f"    because the slot filled {recorded:f} {instrument.base} in all in the journal and {backtest:f} in the "
-            "backtest: the fill rule saw another fill"
+            f"    because until then the slot had filled {recorded:f} {instrument.base} in the journal and {backtest:f} in "
+            "the backtest: the fill rule saw another fill"
         )
 
 

@@ -18,6 +18,9 @@ The journal's form. Events and actions are written as the daemon writes them, wi
 inside the core's quiet band only the last before something else was heard is written, and none at all before another
 price. That is what the daemon's queue does when it is busy, and what replays to the same decisions.
 
+A cancel for a placement that is still on its way is dropped, as the executor drops it: the core asks again when it hears
+of the order, if it still wants to.
+
 Not modelled: the executor's and the venue's rate limits, the candle gate of the risk monitor and the account limits
 beside it, stale or jumping prices, streams that break. `latency_ns` is the whole time from a decision to its arrival;
 news of fills come back at once.
@@ -191,6 +194,7 @@ class Bench:
         self._inbox: deque[Event] = deque()
         self._agenda: list[tuple[int, int, PlaceOrder | CancelOrder | QueryOrder | None]] = []
         self._agenda_count = 0
+        self._placing: set[ClientOrderId] = set()
         self._heard = -1
         self._unwritten: PriceChanged | None = None
         self.times = memoryview(data.ts_ns)  # type: ignore[arg-type]
@@ -298,6 +302,7 @@ class Bench:
                 if known.slot == slot and side in {None, known.side}:
                     self._agenda.remove(item)
                     heapify(self._agenda)
+                    self._placing.discard(known)
                     return action
         return None
 
@@ -360,10 +365,14 @@ class Bench:
             self.hear(inbox.popleft())
 
     def _send(self, action: PlaceOrder | CancelOrder | QueryOrder) -> None:
-        if self._latency_ns:
-            self._promise(self.now_ns + self._latency_ns, action)
-        else:
+        if not self._latency_ns:
             self._carry_out(action)
+            return
+        if isinstance(action, PlaceOrder):
+            self._placing.add(action.order.client_order_id)
+        elif isinstance(action, CancelOrder) and action.order.client_order_id in self._placing:
+            return
+        self._promise(self.now_ns + self._latency_ns, action)
 
     def _promise(self, due_ns: int, action: PlaceOrder | CancelOrder | QueryOrder | None) -> None:
         """`None`: a snapshot."""
@@ -373,6 +382,7 @@ class Bench:
     def _carry_out(self, action: PlaceOrder | CancelOrder | QueryOrder) -> None:
         now_ns, name = self.now_ns, self.instrument.name
         if isinstance(action, PlaceOrder):
+            self._placing.discard(action.order.client_order_id)
             try:
                 self.exchange.place(name, action.order, now_ns)
             except Rejected as error:

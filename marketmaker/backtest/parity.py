@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from difflib import SequenceMatcher
 from typing import NamedTuple
@@ -47,7 +47,7 @@ from marketmaker.model.event import (
     SnapshotTaken,
 )
 from marketmaker.model.instrument import Instrument
-from marketmaker.model.order import OrderReport, OrderStatus, Side
+from marketmaker.model.order import ClientOrderId, OrderReport, OrderStatus, Side
 from marketmaker.model.settings import GridSettings, PaperSettings
 
 GRACE_NS = 1_000_000_000
@@ -101,18 +101,20 @@ class Books:
     turnover: Decimal = Decimal(0)
     lots: int = 0
     fills: int = 0
-    filled_lots: dict[int, int] | None = None
+    filled: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    """By slot, (time heard, lots)."""
 
-    def add(self, fill: RecordFill, instrument: Instrument) -> None:
+    def add(self, fill: RecordFill, instrument: Instrument, ts_ns: int) -> None:
         value = fill.price_ticks * fill.qty_lots * instrument.quantum
         self.cash -= fill.side * value
         self.turnover += value
         self.fees += fill.fee
         self.lots += fill.side * fill.qty_lots
         self.fills += 1
-        if self.filled_lots is None:
-            self.filled_lots = defaultdict(int)
-        self.filled_lots[fill.client_order_id.slot] += fill.qty_lots
+        self.filled.setdefault(fill.client_order_id.slot, []).append((ts_ns, fill.qty_lots))
+
+    def filled_until(self, slot: int, ts_ns: int) -> int:
+        return sum(lots for heard_ns, lots in self.filled.get(slot, ()) if heard_ns <= ts_ns)
 
     def pnl(self, instrument: Instrument, price_ticks: int) -> Decimal:
         value = self.lots * price_ticks * instrument.quantum
@@ -123,7 +125,7 @@ class Books:
 class Difference:
     """The earliest decision that the other side did not make. `recorded` or `backtest` may be missing, not both.
 
-    `filled`: lots filled in this slot until the end, in the journal and in the backtest.
+    `filled`: lots filled in this slot until then, in the journal and in the backtest.
     """
 
     slot: int
@@ -175,7 +177,7 @@ class _Heard:
         self.made += decisions(actions, self._now_ns, 0)
         for action in actions:
             if isinstance(action, RecordFill):
-                self.books.add(action, self._instrument)
+                self.books.add(action, self._instrument, self._now_ns)
 
 
 class Comparison:
@@ -199,6 +201,8 @@ class Comparison:
         self._price = 0
         self._log = _Heard(instrument)
         self._trades: set[str] = set()
+        self._known: set[ClientOrderId] = set()
+        self._ended: set[ClientOrderId] = set()
         self._seen_position = False
         self._arrived_ns = 0
         self._bench = Bench(
@@ -219,7 +223,7 @@ class Comparison:
         self._recorded += recorded
         for action in actions:
             if isinstance(action, RecordFill):
-                self._books.add(action, self._instrument)
+                self._books.add(action, self._instrument, event.ts_ns)
         if isinstance(event, FundingBooked):
             self._books.funding += event.amount
         self._decide_again(event, actions, recorded)
@@ -299,15 +303,18 @@ class Comparison:
         bench, known = self._bench, report.client_order_id
         if known is None:
             return
-        placed = bench.take_up(known.slot, known.side, PlaceOrder)
-        if placed is not None:
-            self._arrived_ns = bench.now_ns
-            bench.arrive(placed)
+        if known not in self._known:
+            self._known.add(known)
+            placed = bench.take_up(known.slot, known.side, PlaceOrder)
+            if placed is not None:
+                self._arrived_ns = bench.now_ns
+                bench.arrive(placed)
         fill = report.fill
         if fill is not None and fill.trade_id not in self._trades:
             self._trades.add(fill.trade_id)
             bench.print_trade(fill.price_ticks, fill.qty_lots)
-        if report.status is not OrderStatus.OPEN:
+        if report.status is not OrderStatus.OPEN and known not in self._ended:
+            self._ended.add(known)
             cancelled = bench.take_up(known.slot, known.side, CancelOrder)
             if cancelled is not None:
                 bench.arrive(cancelled)
@@ -354,14 +361,15 @@ class Comparison:
         )
 
     def _with_fills(self, recorded: Made | None, backtest: Made | None) -> Difference:
-        made = recorded or backtest
-        assert made is not None
-        filled = ((self._books.filled_lots or {}), (self._log.books.filled_lots or {}))
+        ts_ns, slot = moment_of((recorded, backtest))
         return Difference(
-            slot=made.slot,
+            slot=slot,
             recorded=recorded,
             backtest=backtest,
-            filled=(filled[0].get(made.slot, 0), filled[1].get(made.slot, 0)),
+            filled=(
+                self._books.filled_until(slot, ts_ns),
+                self._log.books.filled_until(slot, ts_ns),
+            ),
         )
 
 
@@ -392,5 +400,6 @@ def compare(recorded: Sequence[Made], backtest: Sequence[Made]) -> tuple[int, Pa
     return sum(block.size for block in blocks), first
 
 
-def moment_of(pair: Pair) -> int:
-    return min(made.ts_ns for made in pair if made is not None)
+def moment_of(pair: Pair) -> tuple[int, int]:
+    """When the two parted, and in which slot."""
+    return min((made.ts_ns, made.slot) for made in pair if made is not None)

@@ -113,9 +113,10 @@ def test_a_killed_sweep_goes_on_where_it_was(
 
 @pytest.mark.long
 def test_500_trials_on_two_processes_and_on_dask_have_the_same_best(
-    files: Files, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     pytest.importorskip("distributed")
+    files = market(tmp_path, rows=400)
     local = start(command(files, tmp_path / "local", "--trials", 500, "--jobs", 2))
     found = finish(local)
     with cluster(tmp_path) as dask:

@@ -28,7 +28,7 @@ grid:
   buy_window: {low: 2, high: 20}
   order_amount: {low: 20, high: 100}
 """
-PATIENCE_S = 300
+PATIENCE_S = 1_500
 
 
 def market(folder: Path, rows: int = 1_200, seed: int = 4) -> tuple[Path, Path, Path]:
