@@ -792,13 +792,16 @@ class PositionManager:
         return list({**self.untold, **orders}.values())
 
     def note_trade(self, record: RecordFill) -> None:
-        self.booked_ns = max(self.booked_ns, record.ts_venue_ns)
         self.note_covered(record.trade_id)
 
     def note_covered(self, trade_id: str) -> None:
         """A restart need not book this trade again."""
         self.recent_trades[trade_id] = None
-        if len(self.recent_trades) > REMEMBERED_TRADES:
+
+    def note_all_told(self, newest_ns: int) -> None:
+        """Every trade up to `newest_ns` (venue's time) has been told: a restart need not ask for older ones again."""
+        self.booked_ns = max(self.booked_ns, newest_ns)
+        while len(self.recent_trades) > REMEMBERED_TRADES:
             self.recent_trades.pop(next(iter(self.recent_trades)))
 
     def held_changed(self, slot: Slot) -> None:

@@ -63,6 +63,8 @@ class Repair:
                     ),
                     fill,
                 )
+        if snapshot.fills:
+            self.grid.note_all_told(max(fill.ts_venue_ns for fill in snapshot.fills))
         differences = compare(
             snapshot,
             self.grid.live,

@@ -40,7 +40,8 @@ class BookedOrder:
 class GridMemory:
     """What must outlive the process for a restart to keep its levels, ids and cost basis.
 
-    `booked_ns`: the venue's time of the last booked fill (or our start), `recent_trades` the ids booked lately: what a
+    `booked_ns`: the venue's time up to which a reading told of every trade (or our start), whatever the stream told
+    after it or left out before; `recent_trades` the ids booked lately: what a
     restart need not book again; `booked_orders` what is booked of orders that may be told of again. `triggered`:
     trigger_price was reached. `ended` names why the grid closed itself for good (stop loss, take profit), "" while it
     runs. `lattice` says in words which levels the slot numbers stand for, "" if unknown. `paused` and `held`: what the

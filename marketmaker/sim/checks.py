@@ -121,6 +121,8 @@ class Told:
     misses: int = 0
     last_miss_asked_ns: int = 0
     missed_twice_ns: int = 0
+    unlisted: int = 0
+    """By so many whole readings in a row, for an order that an earlier process left."""
     cancels: int = 0
     refused: bool = False
     seen_open: bool = False
@@ -524,9 +526,15 @@ class Observer:
         """The last of the questions of which a reading is made: only a whole one tells what it lists."""
         if self._up_ns is not None and self._listed_asked_ns >= self._up_ns:
             self._snapshot_ok = True
+        names = {report.client_order_id for report in self._listed}
+        for told in self._told.values():
+            if told.order is None and told.order_id not in names:
+                told.unlisted += 1
+                told.over = told.over or told.unlisted >= 2
         for report in self._listed:
             told = self._told_of(report, now_ns)
             told.filled_lots = max(told.filled_lots, report.filled_lots)
+            told.unlisted = 0
         self._listed = []
         for fill in fills:
             if fill.client_order_id is not None and fill.client_order_id in self._told:

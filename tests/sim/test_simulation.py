@@ -42,6 +42,7 @@ def test_seeds_with_the_faults_they_draw_break_no_rule() -> None:
         pytest.param(48, 2.0, id="dust carried to another slot was not written down"),
         pytest.param(135, 5.0, id="an entry over dust was placed again by a restart"),
         pytest.param(280, 10.0, id="a quantity booked without its trade was booked again"),
+        pytest.param(1008, 10.0, id="a trade older than those the stream told was never asked for"),
         pytest.param(285, 10.0, id="a position left to the owner was taken by the next process"),
     ],
 )

@@ -113,6 +113,23 @@ def test_an_open_order_keeps_what_was_booked_on_it_over_restarts(remembered: int
     assert venue.manager.repair.foreign_lots == 0
 
 
+def test_a_trade_that_was_never_told_is_found_by_the_next_process_however_many_came_after_it() -> (
+    None
+):
+    """Seed 1008: no reading had come through for two minutes; the next process looked back one from the last trade."""
+    venue = running(on_position_difference=PositionPolicy.IGNORE)
+    silent, heard = venue.open(Side.BUY)[-2:]
+    venue.trade(silent, 20)
+    venue.pass_time(120)
+    venue.fill(heard)
+    memory = memory_of(venue)
+    assert memory.booked_ns < silent.fills[0].ts_venue_ns
+    restart(venue, memory, on_position_difference=PositionPolicy.IGNORE)
+    settle(venue)
+    agree(venue)
+    assert venue.manager.books.inventory_lots == 40 and venue.manager.repair.foreign_lots == 0
+
+
 def test_a_restart_before_the_first_reading_forgets_nothing() -> None:
     venue = running()
     toy = best_bid(venue)
