@@ -27,7 +27,6 @@ import structlog
 from marketmaker import __version__, crash, logs
 from marketmaker.adapters.protocol import Adapter
 from marketmaker.config import Configuration, check_symbol
-from marketmaker.core import readings
 from marketmaker.core.position_manager import PositionManager
 from marketmaker.core.recollection import recollect
 from marketmaker.core.repair import OVERLAP_NS
@@ -35,6 +34,7 @@ from marketmaker.core.safety import account_problems
 from marketmaker.desk import Desk
 from marketmaker.errors import ConfigError, VenueError
 from marketmaker.herald import Herald
+from marketmaker.keeper import Keeper
 from marketmaker.model.account import AccountState
 from marketmaker.model.action import Action, CancelOrder, RaiseAlert, Severity
 from marketmaker.model.client_order_id import first_sequence
@@ -75,7 +75,6 @@ if TYPE_CHECKING:
     from marketmaker.bookkeeper import Bookkeeper
     from marketmaker.reload import Reloader
 
-SAVE_INTERVAL_S = 1.0
 SETTLED_POLL_S = 0.01
 CLOSE_TIMEOUT_S = 1.0
 ATTEND_AGAIN_S = 10.0
@@ -130,6 +129,13 @@ class Application:
             service="app", venue=adapter.name
         )
         self.store = store or StateStore(settings.state_dir, bot_tag=settings.bot_tag)
+        self.keeper = Keeper(
+            self.store,
+            self.symbols,
+            in_thread=ledger_in_thread,
+            on_trouble=lambda reason: self._disk_failed(reason, "state"),
+            on_recovered=lambda: self._disk_recovered("state"),
+        )
         self.instance = InstanceLock(
             venue=adapter.name,
             account=account_of(settings.credentials),
@@ -252,7 +258,7 @@ class Application:
         self.journal.open(self._journal_header())
         self._share(self.executor.run(), "executor")
         self._share(self.journal.run(), "journal")
-        self._share(self._save_memories(), "state")
+        self._share(self.keeper.run(), "state")
         if self.bookkeeper is not None:
             assert self._start_equity is not None
             for name, work in self.bookkeeper.services(self._start_equity):
@@ -612,32 +618,6 @@ class Application:
         for symbol in self.symbols:
             symbol.channel.queue.put(GateOpened(gate=Gate.DISK, ts_ns=self.clock.now_ns()))
 
-    async def _save_memories(self) -> None:
-        failed = False
-        while True:
-            await asyncio.sleep(SAVE_INTERVAL_S)
-            problem = self._save_changed()
-            if problem and not failed:
-                self._disk_failed(problem, "state")
-            elif failed and not problem:
-                self._disk_recovered("state")
-            failed = bool(problem)
-
-    def _save_changed(self) -> str:
-        """Writes what changed; returns what the disk said, "" when all is well."""
-        for symbol in self.symbols:
-            if not symbol.engine.changed:
-                continue
-            memory = readings.memory(symbol.manager)
-            if memory is None:
-                continue
-            try:
-                self.store.save(symbol.instrument, memory)
-            except OSError as error:
-                return f"state directory {self.settings.state_dir}: {error.strerror}"
-            symbol.engine.changed = False
-        return ""
-
     async def _tell_service_manager(self) -> None:
         """READY after the first snapshot and the first quote; WATCHDOG while every live symbol still decides."""
         notifier = self.notifier
@@ -684,7 +664,7 @@ class Application:
         await asyncio.gather(*everything, *self._shared, *self._watched, return_exceptions=True)
         await self.executor.close()
         await self.desk.close()
-        problem = self._save_changed()
+        problem = await self.keeper.close(CLOSE_TIMEOUT_S)
         if problem:
             self._shutdown.not_confirmed(f"the state of the last moments was not kept: {problem}")
         if self.bookkeeper is not None:

@@ -250,7 +250,7 @@ class OrderNews:
         delay_s = retry_after_s or settings.retry_delay_s
         if end in UNEXPLAINED and retry_after_s is None:
             most_s = CLOSING_WAIT_MAX_S if order.closes else REFUSED_WAIT_MAX_S
-            delay_s = max(delay_s, min(delay_s * 2.0**slot.refusals, most_s))
+            delay_s = max(delay_s, min(delay_s * 2.0 ** min(slot.refusals, 20), most_s))
             slot.refusals += 1
         self.grid.wait(slot, delay_s, message or end.value)
         if end is EndReason.POST_ONLY:
@@ -273,7 +273,7 @@ class OrderNews:
     def after_reduce_only(self, slot: Slot, order: LiveOrder) -> None:
         """Look at the position; if that does not help, ask ever less often and tell the owner."""
         slot.refusals += 1
-        delay_s = min(2.0**slot.refusals, REDUCE_ONLY_WAIT_MAX_S)
+        delay_s = min(2.0 ** min(slot.refusals, 20), REDUCE_ONLY_WAIT_MAX_S)
         self.grid.wait(slot, max(self.grid.settings.retry_delay_s, delay_s), "reduce-only refused")
         self.grid.actions.append(TakeSnapshot(reason="reduce-only refused"))
         if slot.refusals == REDUCE_ONLY_ALERT_AFTER:

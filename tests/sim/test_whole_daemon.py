@@ -990,7 +990,7 @@ async def test_a_killed_run_is_recovered_by_the_next(tmp_path: Path) -> None:
     await asyncio.sleep(300)
     open_before = exchange.open_order_count("ETHUSDT")
     assert open_before > 0
-    first.app._save_changed = lambda: ""  # type: ignore[method-assign]
+    first.app.keeper._save = lambda *_: ""  # type: ignore[method-assign]
     first.task.cancel()
     await asyncio.gather(first.task, return_exceptions=True)
     assert exchange.open_order_count("ETHUSDT") == open_before

@@ -1061,9 +1061,31 @@ def test_ended_orders_are_remembered_up_to_a_bound() -> None:
     venue = fresh(grid_settings(buy_window=2, refused_delay_s=0.001, retry_delay_s=0.001))
     for _ in range(5_001):
         venue.refuse(venue.unsent.popleft(), Refusal.OTHER)
-        venue.wait(0.002)
+        venue.wait(15.1)
     assert len(venue.manager.ended_orders) == 5_000
     assert 1 not in venue.manager.ended_orders
+
+
+def test_refusals_in_a_row_wait_ever_longer_and_an_order_that_rested_begins_the_count_anew() -> (
+    None
+):
+    venue = fresh(grid_settings(buy_window=2, retry_delay_s=0.5))
+    waits = []
+    for _ in range(8):
+        venue.refuse(venue.unsent.popleft(), Refusal.OTHER)
+        waited = 0.0
+        while not venue.unsent:
+            venue.wait(0.25)
+            waited += 0.25
+        waits.append(waited)
+    assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0]
+    venue.accept_all()
+    venue.wait(11)
+    (toy,) = venue.open()
+    venue.end(toy, EndReason.VENUE)
+    assert not venue.unsent
+    venue.wait(0.5)
+    assert len(venue.unsent) == 1
 
 
 def test_a_timer_that_rings_too_early_does_nothing() -> None:

@@ -83,6 +83,7 @@ ROOMS = {
     "token_file": Room(ours=names("errors")),
     "symbol": Room(ours=ANYTHING),
     "shutdown": Room(ours=ANYTHING, outside=names("structlog")),
+    "keeper": Room(ours=ANYTHING),
     "bookkeeper": Room(ours=ANYTHING, outside=names("structlog")),
     "app": Room(ours=ANYTHING, outside=ANYTHING),
     "launch": Room(ours=ANYTHING, outside=ANYTHING),
