@@ -50,18 +50,36 @@ class Trial:
         self._mutant = mutant
 
     def run(self, seeds: range, minutes: float) -> Found:
-        """Raises RuntimeError when the mutant cannot even be simulated: such a patch shows nothing."""
+        """A seed that breaks a rule without the mistake, too, shows nothing and does not count.
+
+        Raises RuntimeError when the mutant cannot even be simulated: such a patch shows nothing, either.
+        """
+        left = seeds
+        while left:
+            with self._mistaken():
+                found = self._simulate(left, minutes)
+            if found is None:
+                break
+            seed = int(found["seed"])
+            if not self._mutant.edits or self._simulate(range(seed, seed + 1), minutes) is None:
+                return Found(rule=found["rule"], what=found["what"], seeds=seed - seeds.start + 1)
+            left = range(seed + 1, seeds.stop)
+        return Found(rule="", what="", seeds=len(seeds))
+
+    @contextmanager
+    def _mistaken(self) -> Iterator[None]:
         files = [self._package / "marketmaker" / edit.file for edit in self._mutant.edits]
         untouched = {file: file.read_text(encoding="utf-8") for file in files}
         try:
             for edit in self._mutant.edits:
                 apply(self._package, edit)
-            return self._simulate(seeds, minutes)
+            yield
         finally:
             for file, text in untouched.items():
                 rewrite(file, text)
 
-    def _simulate(self, seeds: range, minutes: float) -> Found:
+    def _simulate(self, seeds: range, minutes: float) -> dict[str, str] | None:
+        """What the first seed that breaks a rule says, None when none does."""
         arguments = [str(seeds.start), str(seeds.stop), str(minutes), str(self._package)]
         done = subprocess.run(
             [sys.executable, "-c", DRIVER, *arguments],
@@ -73,10 +91,8 @@ class Trial:
         )
         if done.returncode:
             raise RuntimeError(f"{self._mutant.name}: {done.stderr[-2000:]}")
-        if not done.stdout.strip():
-            return Found(rule="", what="", seeds=len(seeds))
-        found = json.loads(done.stdout)
-        return Found(rule=found["rule"], what=found["what"], seeds=found["seed"] - seeds.start + 1)
+        found: dict[str, str] | None = json.loads(done.stdout) if done.stdout.strip() else None
+        return found
 
 
 def apply(package: Path, edit: Edit) -> None:
