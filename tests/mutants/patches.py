@@ -367,7 +367,7 @@ MUTANTS = (
         "F10",
         (
             NEWS,
-            "self.grid.wait(slot, retry_after_s or settings.retry_delay_s, message or end.value)",
+            "self.grid.wait(slot, delay_s, message or end.value)",
             "self.grid.wait(slot, 0.0, message or end.value)",
         ),
         (
@@ -565,7 +565,7 @@ MUTANTS = (
     mutant(
         "a fill does not end a row of post-only rejections",
         "grid",
-        (MANAGER, "            slot.post_only_rejects = slot.reduce_only_rejects = 0\n", ""),
+        (MANAGER, "            slot.post_only_rejects = slot.refusals = 0\n", ""),
     ),
     mutant(
         "entries go on without margin",
