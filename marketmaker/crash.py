@@ -1,17 +1,14 @@
-"""When the program breaks: what is said and kept, and what never leaves its memory.
+"""When the program breaks: what is said and what is kept.
 
-Core dumps are forbidden: the limit is 0, and where there are secrets the kernel is told that this process is not to be
-dumped (nor read by a debugger of its own user). What an uncaught exception says on standard error is masked like a log
-line. With a `state_dir`, a report of it is kept there, the newest `MAX_REPORTS`: the traceback and the last log lines.
+What an uncaught exception says on standard error is masked like a log line. With a `state_dir`, a report of it is kept
+there, the newest `MAX_REPORTS`: the traceback and the last log lines. Core files there are none (`no_dumps`).
 """
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import platform
-import resource
 import sys
 import threading
 import time
@@ -22,29 +19,11 @@ from types import TracebackType
 from typing import Any
 
 from marketmaker import __version__, logs
-from marketmaker.errors import ConfigError
 
-PR_SET_DUMPABLE = 4
 MAX_REPORTS = 10
 PREFIX = "crash-"
 
 _folder = ""
-
-
-def forbid_core_dumps(*, undumpable: bool) -> None:
-    """`undumpable` also keeps debuggers out, so it is for processes that hold secrets. Raises ConfigError where a
-    sandbox allows neither and somebody wanted core files."""
-    try:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    except (OSError, ValueError) as error:
-        if resource.getrlimit(resource.RLIMIT_CORE)[0] != 0:
-            raise ConfigError(
-                f"core dumps cannot be forbidden ({error}); start with `ulimit -c 0`, or LimitCORE=0 in the unit"
-            ) from None
-    if undumpable and sys.platform == "linux":
-        prctl = ctypes.CDLL(None, use_errno=True).prctl
-        if prctl(PR_SET_DUMPABLE, 0, 0, 0, 0):
-            raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
 
 
 def keep_reports_in(folder: str) -> None:

@@ -169,6 +169,8 @@ def extras(settings: Settings) -> Iterator[str]:
         yield "alerts"
     if settings.account:
         yield "keys"
+    if settings.http.listen:
+        yield "web"
 
 
 def requirements() -> dict[str, dict[str, str]]:

@@ -29,6 +29,7 @@ from marketmaker.errors import ConfigError
 from marketmaker.herald import Herald, sender_of
 from marketmaker.ledger.url import secrets_in
 from marketmaker.model.settings import Settings, SymbolSettings
+from marketmaker.no_dumps import forbid_core_dumps
 from marketmaker.runtime.clock import Clock, RealClock
 from marketmaker.runtime.instance_lock import account_of
 from marketmaker.runtime.notify import Notifier
@@ -76,7 +77,7 @@ def run_configured(args: argparse.Namespace) -> int:
     settings = configuration.settings
     secrets = (*configuration.secrets, *secrets_in(settings.ledger))
     logs.register_secrets(secrets)
-    crash.forbid_core_dumps(undumpable=bool(secrets))
+    forbid_core_dumps(undumpable=bool(secrets))
     crash.mask_uncaught()
     crash.keep_reports_in(settings.state_dir)
     if settings.mode == "live":
@@ -90,7 +91,12 @@ def run_paper(args: argparse.Namespace, configuration: Configuration, settings: 
     feed = open_feed(text, wanted_symbols(settings, text), start_of_time_ns(virtual))
     loop, clock = make_loop(feed, args.speed)
     tty = sys.stdout.isatty()
-    logs.configure(settings.log_level, tty=tty, now_ns=clock.now_ns)
+    logs.configure(
+        settings.log_level,
+        tty=tty,
+        now_ns=clock.now_ns,
+        to_journal=logs.leads_to_journal(sys.stdout, os.environ),
+    )
     herald = Herald(hire(settings, clock, virtual=virtual), settings=settings, clock=clock)
 
     async def paper() -> RunReport:
@@ -132,7 +138,12 @@ def run_live(args: argparse.Namespace, configuration: Configuration, settings: S
         raise ConfigError("--feed and --speed are for mode: paper; a venue has its own market")
     loop, clock = make_real_loop(), RealClock()
     tty = sys.stdout.isatty()
-    logs.configure(settings.log_level, tty=tty, now_ns=clock.now_ns)
+    logs.configure(
+        settings.log_level,
+        tty=tty,
+        now_ns=clock.now_ns,
+        to_journal=logs.leads_to_journal(sys.stdout, os.environ),
+    )
     herald = Herald(hire(settings, clock, virtual=False), settings=settings, clock=clock)
 
     async def live() -> RunReport:

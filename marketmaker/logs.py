@@ -46,16 +46,21 @@ _recent: deque[str] = deque(maxlen=MAX_RECENT_LINES)
 
 
 def configure(
-    level: str, *, tty: bool, now_ns: Callable[[], int], out: TextIO | None = None
+    level: str,
+    *,
+    tty: bool,
+    now_ns: Callable[[], int],
+    out: TextIO | None = None,
+    to_journal: bool = False,
 ) -> None:
     """Sets up structlog, and the standard library's logging (warnings and above) to go the same way.
 
-    `now_ns` gives the time stamps, Unix ns. `out` is standard output unless given. Raises ConfigError for an unknown
-    level.
+    `now_ns` gives the time stamps, Unix ns. `out` is standard output unless given. `to_journal`: it leads to journald,
+    which takes a line's level from a number in front (`journalctl -p warning`). Raises ConfigError for an unknown level.
     """
     if level not in LEVELS:
         raise ConfigError(f"log level {level!r}: must be one of {', '.join(LEVELS)}")
-    writer = LineWriter(out if out is not None else sys.stdout, tty=tty)
+    writer = LineWriter(out if out is not None else sys.stdout, tty=tty, to_journal=to_journal)
     processors: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.format_exc_info,
@@ -112,16 +117,35 @@ def masked(text: str) -> str:
 
 
 class LineWriter:
-    """Where finished lines go. On a terminal each line first erases the status line it would run into."""
+    """Where finished lines go. On a terminal each line first erases the status line it would run into; to journald each
+    begins with its level, as in sd-daemon(3)."""
 
-    def __init__(self, out: TextIO, *, tty: bool) -> None:
+    def __init__(self, out: TextIO, *, tty: bool, to_journal: bool = False) -> None:
         self._out = out
         self._before = ERASE_LINE if tty else ""
+        self._to_journal = to_journal
 
-    def msg(self, line: str) -> None:
+    def debug(self, line: str) -> None:
+        self._write(line, "<7>")
+
+    def info(self, line: str) -> None:
+        self._write(line, "<6>")
+
+    def warning(self, line: str) -> None:
+        self._write(line, "<4>")
+
+    def error(self, line: str) -> None:
+        self._write(line, "<3>")
+
+    def critical(self, line: str) -> None:
+        self._write(line, "<2>")
+
+    msg = info
+
+    def _write(self, line: str, level: str) -> None:
         line = masked(line)
         _recent.append(line)
-        text = f"{self._before}{line}\n"
+        text = f"{level if self._to_journal else self._before}{line}\n"
         try:
             try:
                 self._out.write(text)
@@ -131,7 +155,14 @@ class LineWriter:
         except (OSError, ValueError):
             pass  # standard output was closed, or its disk is full
 
-    debug = info = warning = error = critical = msg
+
+def leads_to_journal(out: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether systemd connected `out` to journald: it says which device and inode that is."""
+    try:
+        status = os.fstat(out.fileno())
+    except (OSError, ValueError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 def stamper(now_ns: Callable[[], int]) -> Processor:

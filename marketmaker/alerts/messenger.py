@@ -25,6 +25,7 @@ from marketmaker.alerts.rules import Alert, Digest, Message, body, rules_for, ti
 from marketmaker.errors import ConfigError
 from marketmaker.model.action import Severity
 from marketmaker.model.settings import AlertSettings, HeartbeatSettings
+from marketmaker.no_dumps import forbid_core_dumps
 
 GRACE_S = 5.0
 RETRY_S = (5.0, 30.0, 120.0)
@@ -208,6 +209,7 @@ def main() -> int:
     # The daemon decides when this ends: systemd and a terminal send their signals to both.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    forbid_core_dumps(undumpable=True)
     report = Reports(sys.stdout.fileno())
     lines = iter(sys.stdin.buffer.readline, b"")
     first = next(lines, b"")

@@ -17,6 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
+from marketmaker.no_dumps import forbid_core_dumps
 from marketmaker.web.guard import Guard
 from marketmaker.web.link import Message, pack, read_message
 from marketmaker.web.server import Server
@@ -73,6 +74,7 @@ async def serve(link: socket.socket, listeners: list[socket.socket]) -> None:
 def main() -> None:
     numbers = [int(text) for text in sys.argv[1:]]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    forbid_core_dumps(undumpable=True)
     with suppress(OSError):
         os.nice(PRIORITY)
     link, *listeners = [socket.socket(fileno=number) for number in numbers]

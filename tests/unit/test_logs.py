@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -225,3 +227,33 @@ def test_on_a_terminal_a_line_is_pretty_and_first_erases_the_status_line() -> No
     text = out.getvalue()
     assert text.startswith("\r\x1b[K") and text.endswith("\n") and text.count("\n") == 1
     assert "order.placed" in text and "slot" in text and not text.rstrip().endswith("}")
+
+
+def test_journald_is_told_the_level_of_each_line() -> None:
+    out = io.StringIO()
+    logs.configure("debug", tty=False, now_ns=lambda: NOW_NS, out=out, to_journal=True)
+    logger = structlog.get_logger()
+    for level in ("debug", "info", "warning", "error", "critical"):
+        getattr(logger, level)("x")
+    lines = out.getvalue().splitlines()
+    assert [line[:3] for line in lines] == ["<7>", "<6>", "<4>", "<3>", "<2>"]
+    assert [json.loads(line[3:])["level"] for line in lines][-1] == "critical"
+
+
+def test_it_is_journald_when_systemd_names_this_very_stream(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("w") as out:
+        status = os.fstat(out.fileno())
+        named = f"{status.st_dev}:{status.st_ino}"
+        assert logs.leads_to_journal(out, {"JOURNAL_STREAM": named})
+        assert not logs.leads_to_journal(out, {"JOURNAL_STREAM": "1:2"})
+        assert not logs.leads_to_journal(out, {})
+    assert not logs.leads_to_journal(io.StringIO(), {"JOURNAL_STREAM": named})
+
+
+def test_the_last_lines_are_remembered_without_secrets(out: io.StringIO) -> None:
+    logs.register_secrets([SECRET])
+    for number in range(logs.MAX_RECENT_LINES + 5):
+        structlog.get_logger().info("x", number=number, text=f"a {SECRET} b")
+    kept = logs.recent_lines()
+    assert len(kept) == logs.MAX_RECENT_LINES
+    assert '"number":5,' in kept[0] and "a *** b" in kept[0]

@@ -86,20 +86,23 @@ def test_a_passphrase_opens_what_it_locked_and_no_other_does(tmp_path: Path) -> 
         vault.open_vault(path, PASSPHRASE + "x")
 
 
-@pytest.mark.parametrize("place", range(0, 700, 7))
-def test_a_changed_byte_is_found_out(place: int, tmp_path: Path) -> None:
+def test_a_changed_byte_is_found_out(tmp_path: Path) -> None:
     path = tmp_path / "keys.vault"
     vault.create_vault(str(path), KEY).write([account(), account("second")])
-    content = bytearray(path.read_bytes())
-    place %= len(content)
-    content[place] ^= 1
-    path.write_bytes(content)
-    try:
-        found = vault.open_vault(str(path), KEY)
-    except ConfigError as error:
-        assert not any(secret in str(error) for secret in (*SECRETS, KEY))
-    else:  # a byte between the members of the outer object
-        assert [each.name for each in found.accounts] == ["main", "second"]
+    whole = path.read_bytes()
+    found_out = 0
+    for place in range(0, len(whole), 7):
+        content = bytearray(whole)
+        content[place] ^= 1
+        path.write_bytes(content)
+        try:
+            found = vault.open_vault(str(path), KEY)
+        except ConfigError as error:
+            found_out += 1
+            assert not any(secret in str(error) for secret in (*SECRETS, KEY))
+        else:  # a blank between the members of the outer object
+            assert [each.name for each in found.accounts] == ["main", "second"]
+    assert found_out > 0.9 * len(whole) / 7
 
 
 def test_an_attacker_cannot_ask_scrypt_for_all_memory(tmp_path: Path) -> None:
