@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from marketmaker.backtest.columns import Clock, Table, read_table, table_of
+from marketmaker.backtest.columns import UNITS_NS, Clock, Table, read_table, table_of
 from marketmaker.backtest.data import open_feed
 from marketmaker.backtest.frames import FrameFeed
 from marketmaker.backtest.index import PriceIndex, Prices
@@ -387,8 +387,17 @@ def _columns(recording: Recording, table: Table) -> Columns | None:
         found = _csv_columns(path, table) or {}
     if not found or any(column.ndim != 1 for column in found.values()):
         return None
+    if found[names[0]].dtype.kind == "M":
+        found[names[0]] = _whole_times(names[0], found[names[0]])
     numbers = [found[name] for name in names[: 4 if not table.candles else 6]]
     return found if all(column.dtype.kind in "iufb" for column in numbers) else None
+
+
+def _whole_times(name: str, dates: NDArray[Any]) -> Whole:
+    """A timestamp column in the unit its name says, else in ns. A missing one becomes 0, which is refused by its row."""
+    units = (unit for ending, unit in UNITS_NS.items() if name.strip().lower().endswith(ending))
+    whole = dates.astype("datetime64[ns]").astype(np.int64)
+    return np.asarray(np.where(np.isnat(dates), 0, whole // next(units, 1)))
 
 
 def _arrow(path: Path, module: str, read: Callable[[Any], Any]) -> Any:

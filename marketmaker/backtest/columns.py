@@ -2,7 +2,8 @@
 
 Columns are found by name, whatever their order and case (`TRADE_COLUMNS`, `CANDLE_COLUMNS`); others are ignored.
 Binance's csv dumps without a header are known by their number of columns. Times are Unix times, in the unit the
-column's name ends with (`_ms`, `_us`, `_ns`, `_s`), else in the one that makes the first of them a date of our time.
+column's name ends with (`_ms`, `_us`, `_ns`, `_s`), else in the one that makes the first of them a date of our time;
+or dates: ISO text, or a timestamp column as pandas writes it, UTC where they do not say otherwise.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from itertools import islice
 from operator import itemgetter
@@ -20,14 +22,32 @@ from marketmaker.backtest.recording import Number, bad_file, bad_row, read_lines
 
 Row = tuple[Any, ...]
 
+DATES = ("date", "datetime")
 TRADE_COLUMNS = {
-    "ts_ms": ("ts_ms", "transact_time", "time", "timestamp", "ts_us", "ts_ns", "trade_time"),
+    "ts_ms": (
+        "ts_ms",
+        "transact_time",
+        "time",
+        "timestamp",
+        "ts_us",
+        "ts_ns",
+        "trade_time",
+        *DATES,
+    ),
     "price": ("price",),
     "qty": ("qty", "quantity", "size"),
     "buyer_is_maker": ("buyer_is_maker", "is_buyer_maker"),
 }
 CANDLE_COLUMNS = {
-    "open_time_ms": ("open_time_ms", "open_time", "open_time_us", "open_time_ns", "ts_ms", "time"),
+    "open_time_ms": (
+        "open_time_ms",
+        "open_time",
+        "open_time_us",
+        "open_time_ns",
+        "ts_ms",
+        "time",
+        *DATES,
+    ),
     "open": ("open",),
     "high": ("high",),
     "low": ("low",),
@@ -52,6 +72,7 @@ BATCH_ROWS = 65_536
 OUR_TIME_NS = 10**18
 """2001-09-09, in ns; ten times that is in 2286, so no time fits two units."""
 LONGEST_TIME = 20
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SYMBOL_COLUMN = "symbol"
 
 
@@ -117,7 +138,9 @@ def table_of(
         if kind:
             need = ", ".join(f"{name} ({' or '.join(FUNDING_COLUMNS[name])})" for name in wanted)
         raise bad_file(
-            path, f"lacks {', '.join(missing)}: needs columns {need}; found {', '.join(found)}"
+            path,
+            f"lacks {', '.join(missing)}: needs columns {need}; found {', '.join(found)}; rename, or in a backtest say "
+            f"--columns {missing[0]}=NAME",
         )
     has_symbol = SYMBOL_COLUMN in folded
     aliases = [*chosen.values(), SYMBOL_COLUMN] if has_symbol else list(chosen.values())
@@ -205,13 +228,16 @@ class Clock:
         self.unit_ns = 1
         try:
             value = self.time_ns(first[0])
-            self.unit_ns = _unit_ns(table.names[0], value)
+            if _date_ns(first[0]) is None:
+                self.unit_ns = _unit_ns(table.names[0], value)
         except ValueError as error:
             raise bad_row(table.path, 1, str(error)) from None
         self.first_ns = value * self.unit_ns
 
-    def time_ns(self, value: Number) -> int:
-        """Raises ValueError for anything but a whole number > 0."""
+    def time_ns(self, value: Number | datetime) -> int:
+        """Raises ValueError for anything but a date or a whole number > 0."""
+        if (date_ns := _date_ns(value)) is not None:
+            return date_ns
         if isinstance(value, int):
             time = value
         elif isinstance(value, str) and value.strip().isdecimal() and len(value) <= LONGEST_TIME:
@@ -221,6 +247,19 @@ class Clock:
         if time <= 0:
             raise ValueError(f"time is {time}, must be after 1970")
         return time * self.unit_ns
+
+
+def _date_ns(value: object) -> int | None:
+    """Unix ns of a date, None for what is none."""
+    if isinstance(value, str) and "-" in value[1:]:
+        try:
+            value = datetime.fromisoformat(value.strip())
+        except ValueError:
+            return None
+    if not isinstance(value, datetime):
+        return None
+    when = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    return (when - EPOCH) // timedelta(microseconds=1) * 1_000
 
 
 def _unit_ns(name: str, first: int) -> int:

@@ -37,7 +37,9 @@ def bad_file(path: Path, problem: str) -> ConfigError:
 
 
 def bad_row(path: Path, row: int, problem: str) -> ConfigError:
-    """`row` counts from 1 and leaves a header out."""
+    """`row` counts from 1 and leaves a header out. What does not say what to do is told to be mended or removed."""
+    if ";" not in problem:
+        problem += "; mend or remove the row"
     return ConfigError(_one_line(f"{path} row {row}: {problem}"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,11 @@ WRONG = {
     ),
     "not a number": (
         csv_text(trade_columns([1.4, 1.4, "nan"])),
-        "row 3: price is nan, must be a finite number",
+        "row 3: price is nan, must be a finite number; mend or remove the row",
+    ),
+    "not a time": (
+        trades_csv(ts_ms=["2024-01-01T00:00:00", "yesterday"] * 5),
+        "row 2: time 'yesterday' is not a whole number; give Unix milliseconds",
     ),
     "text": (csv_text(trade_columns([1.4, "much"])), "row 2: price 'much' is not a number"),
     "zero": (csv_text(trade_columns([1.4, 0])), "row 2: price is 0"),
@@ -132,6 +137,44 @@ def test_every_format_gives_the_same_result(
     results = [result(config, capsys, path) for path in paths]
     assert results[0]["fills"] > 5 and results[0]["equity_residual"] == "0"
     assert all(found == results[0] for found in results)
+
+
+def test_dates_are_read_as_text_and_as_timestamps(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Candles as pandas writes them, in every format, against the same ones with milliseconds."""
+    arrow = pytest.importorskip("pyarrow")
+    feather, parquet = (
+        pytest.importorskip("pyarrow.feather"),
+        pytest.importorskip("pyarrow.parquet"),
+    )
+    columns = candle_columns([(p, p + 0.004, p - 0.006, p + 0.001) for p in PRICES])
+    times = columns.pop("open_time_ms")
+    plain = write_parquet(tmp_path / "xrpusdt-plain.parquet", {"open_time_ms": times, **columns})
+    dates = [datetime.fromtimestamp(ms / 1_000, UTC) for ms in times]
+    table = arrow.table({"date": dates, **{k: list(v) for k, v in columns.items()}})
+    text = {"date": [date.isoformat() for date in dates], **columns}
+    paths = [
+        tmp_path / "xrpusdt.feather",
+        tmp_path / "xrpusdt.parquet",
+        write(tmp_path / "xrpusdt.csv", csv_text(text)),
+        tmp_path / "xrpusdt.npz",
+    ]
+    feather.write_feather(table, paths[0])
+    parquet.write_table(table, paths[1])
+    moments = np.array([date.replace(tzinfo=None) for date in dates], "datetime64[ms]")
+    np.savez(paths[3], date=moments, **{k: np.array(v) for k, v in columns.items()})
+    expected = result(config, capsys, plain)
+    assert expected["fills"] > 5
+    assert all(result(config, capsys, path) == expected for path in paths)
+    feed = open_feed(str(paths[1]), ("XRPUSDT",), 0)
+    assert feed.start_ns == times[0] * 1_000_000
+    dates[3] = None  # type: ignore[call-overload]
+    parquet.write_table(
+        arrow.table({"date": dates, **{k: list(v) for k, v in columns.items()}}), paths[1]
+    )
+    assert backtest(config, paths[1]) == 2
+    assert "row 4: time must be after 1970; mend or remove the row" in capsys.readouterr().err
 
 
 def test_every_event_and_the_copy_kept_give_the_same_result(
