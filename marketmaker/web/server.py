@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import time
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -23,7 +24,8 @@ LONGEST_BODY = 64 << 10
 ANSWER_TIMEOUT_S = 90.0
 WATCHERS_MAX = 64
 UNREAD_EVENTS = 256
-KEPT_NEWS = 1000
+KEPT_NEWS = 500
+"""Of each kind."""
 BEAT_S = 10.0
 FORBIDDEN_BY_DEFAULT = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -60,7 +62,9 @@ class Server:
         self._tell_watched = watched
         self._view: dict[str, Any] | None = None
         self._view_s = 0.0
-        self._news: list[dict[str, Any]] = []
+        self._news: defaultdict[str, deque[dict[str, Any]]] = defaultdict(
+            lambda: deque(maxlen=KEPT_NEWS)
+        )
         self._history = History()
         self._ready_made: dict[str, bytes] = {}
         self._watchers: dict[asyncio.Queue[bytes], None] = {}
@@ -91,8 +95,8 @@ class Server:
             self._send_all(b"event: view\ndata: " + self._status_bytes() + b"\n\n")
 
     def show_news(self, news: list[dict[str, Any]]) -> None:
-        self._news = (self._news + news)[-KEPT_NEWS:]
         for each in news:
+            self._news[each["kind"]].append(each)
             self._send_all(f"id: {each['id']}\nevent: news\ndata: {encode(each)}\n\n".encode())
 
     # --- requests ---
@@ -228,7 +232,9 @@ class Server:
     async def _list_news(self, request: web.BaseRequest) -> web.Response:
         asked = parse_query(self._routes["/news"]["GET"], request)
         after, kind = int(asked.get("after", 0)), asked.get("kind")
-        found = [each for each in self._news if each["id"] > after and kind in {None, each["kind"]}]
+        kinds = list(self._news) if kind is None else [kind]
+        found = [each for name in kinds for each in self._news[name] if each["id"] > after]
+        found.sort(key=lambda each: each["id"])
         return json_response(encode({"news": found}).encode())
 
     async def _read_history(self, request: web.BaseRequest) -> web.Response:

@@ -132,7 +132,7 @@ export function showSlots(symbol) {
   }
   if (!placed) rows.push(here());
   at("slots").replaceChildren(...rows);
-  at("slots-count").textContent = `${symbol.interval}`;
+  at("slots-count").textContent = reason(symbol.interval);
 }
 
 const KIND_TAGS = { fill: "blue", order: "", alert: "warn", gate: "warn", operator: "blue" };
@@ -172,7 +172,7 @@ export function showRisk(risk) {
     const name = element("div", market.symbol + " ");
     const word = market.no_data ? ["no_data", "warn"] : market.panics ? ["panics", "down"] : market.recovered ? ["recovered", "up"] : ["calm", ""];
     name.append(element("span", say(word[0]), `tag ${word[1]}`));
-    const figures = element("div", market.no_data ? market.no_data : `${signed(market.deviation * 100, 2)} % · ${number(market.volume_ratio, 1)}×`, "figures-small");
+    const figures = element("div", market.no_data ? reason(market.no_data) : `${signed(market.deviation * 100, 2)} % · ${number(market.volume_ratio, 1)}×`, "figures-small");
     figures.title = market.no_data ? "" : say("volume_times", number(market.volume_ratio, 2), risk.volume_multiplier);
     const bar = element("div", null, "bar"), fill = element("i", null);
     const share = Math.min(market.volume_ratio / risk.volume_multiplier, 1);

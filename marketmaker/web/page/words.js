@@ -84,6 +84,9 @@ const REASONS = [
   [/^(stop_loss|take_profit) at (.*) reached$/, "已触及 $1 $2"],
   [/price is ([\d.]+) s old/, "价格已 $1 秒未更新"], [/price stream is down: (.*)/, "行情流断开：$1"],
   [/^starting$/, "启动中"],
+  [/^(\d+) of (\d+) closed candles$/, "已收 $1 / $2 根K线"], [/^no candle yet$/, "尚无K线"], [/^quiet for (\d+) s$/, "静默 $1 秒"], [/^no volume$/, "无成交量"],
+  [/^long arithmetic /, "做多 等差 "], [/^long geometric /, "做多 等比 "], [/^short arithmetic /, "做空 等差 "], [/^short geometric /, "做空 等比 "],
+  [/^neutral arithmetic /, "中性 等差 "], [/^neutral geometric /, "中性 等比 "],
 ];
 
 let chinese = (localStorage.getItem("language") || navigator.language || "en").toLowerCase().startsWith("zh");

@@ -1,0 +1,305 @@
+"""A paper run asked over HTTP, and what its command line says of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from marketmaker.__main__ import main
+from marketmaker.web.routes import ROUTES, Access
+from tests.support.daemon import run_command, write_config
+from tests.support.recordings import START_MS
+from tests.support.web import PAPER, TOKEN, Site, serving
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+ACTING = [route for route in ROUTES if route.access is Access.ACT]
+GAP_S = 120
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with serving(tmp_path_factory.mktemp("http")) as site:
+        yield site
+
+
+def test_every_route_answers_as_it_says(site: Site) -> None:
+    for route in ROUTES:
+        if route.name == "events" or route.access is Access.ACT:
+            continue
+        query = "?symbol=ETHUSDT" if route.name == "history" else ""
+        answer = site.get(route.path + query)
+        assert answer.status == 200, route
+        assert answer.headers["Content-Type"].startswith(route.media)
+        assert answer.headers["X-Frame-Options"] == "DENY"
+        assert "aiohttp" not in str(answer.headers)
+
+
+def test_without_the_token_nothing_acts(site: Site) -> None:
+    assert len(ACTING) == 5
+    before = site.status()["counters"]["orders_cancelled"]
+    for route in ACTING:
+        for token in (None, "", "wrong", TOKEN[:-1]):
+            assert site.ask("POST", route.path, token=token, body={}).status == 401
+    assert site.status()["state"] == "quoting"
+    assert site.status()["counters"]["orders_cancelled"] - before < 60
+
+
+def test_pages_and_names_from_elsewhere_are_refused(site: Site) -> None:
+    for route in ROUTES:
+        method, path = route.method, route.path
+        rebound = {
+            "Host": f"evil.example:{site.port}",
+            "Origin": f"http://evil.example:{site.port}",
+        }
+        assert site.ask(method, path, token=TOKEN, headers=rebound).status == 421
+        foreign = {"Origin": "https://evil.example"}
+        assert site.ask(method, path, token=TOKEN, headers=foreign).status == 403
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "wanted"),
+    [
+        ("{", {}, 400),
+        ("[]", {}, 400),
+        ('{"symbols": "ETHUSDT"}', {}, 400),
+        ('{"symbols": ["ETHUSDT"], "more": 1}', {}, 400),
+        ('{"symbols": ["NOSUCH"]}', {}, 404),
+        ("{}", {"Content-Type": "text/plain"}, 415),
+        ("[" * 10_000, {}, 400),
+        ('{"symbols": ["' + "A" * 100_000 + '"]}', {}, 413),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused_in_one_line(
+    site: Site, body: str, headers: dict[str, str], wanted: int
+) -> None:
+    answer = site.ask("POST", "/control/pause", token=TOKEN, body=body, headers=headers)
+    assert answer.status == wanted
+    assert "\n" not in answer.json["error"]
+    assert site.status()["state"] == "quoting"
+
+
+def test_what_is_not_served_is_said(site: Site) -> None:
+    assert site.get("/nothing").status == 404
+    assert site.get("/static/../server.py").status == 404
+    assert site.get("/static/%2e%2e/server.py").status == 404
+    wrong = site.ask("DELETE", "/status")
+    assert wrong.status == 405 and wrong.headers["Allow"] == "GET"
+
+
+def test_status_says_why_a_slot_has_no_order(site: Site) -> None:
+    slots = site.status()["slots"]
+    assert all(bool(slot["why"]) != ("side" in slot) for slot in slots)
+    only = site.get("/status?symbol=BTCUSDT").json["symbols"]
+    assert [row["symbol"] for row in only] == ["BTCUSDT"]
+    assert site.get("/status?symbol=NOSUCH").status == 404
+
+
+def test_pause_resume_cancel_flatten_wait_for_their_outcome(site: Site) -> None:
+    site.until(lambda: float(site.status()["position"]) > 0, "inventory")
+    outcome = site.act("pause", symbols=["ETHUSDT"])
+    assert outcome["done"] and outcome["symbols"][0]["entries_open"] == 0
+    assert site.status()["state"] == "paused" and site.status()["bids"] == 0
+    assert site.status("BTCUSDT")["state"] == "quoting"
+    health = site.get("/healthz").json
+    assert health["healthy"] and health["status"] == "quoting"
+    outcome = site.act("cancel-all")
+    assert outcome["done"]
+    assert [
+        site.status(name)["bids"] + site.status(name)["asks"] for name in ("ETHUSDT", "BTCUSDT")
+    ] == [0, 0]
+    assert site.get("/healthz").json["status"] == "paused"
+    outcome = site.act("flatten")
+    assert outcome["done"]
+    assert [float(row["position"]) for row in outcome["symbols"]] == [0, 0]
+    outcome = site.act("resume")
+    assert outcome["done"]
+    site.until(lambda: site.status()["state"] == "quoting", "quoting again")
+
+
+@dataclass
+class Said:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command line, called inside this process."""
+
+    def call(*arguments: str) -> Said:
+        capsys.readouterr()
+        code = main(list(arguments))
+        shown = capsys.readouterr()
+        return Said(code, shown.out, shown.err)
+
+    return call
+
+
+def test_the_command_line_says_the_same(site: Site, command: Command) -> None:
+    config = str(site.daemon.config)
+    shown = command("status", config, "--slots")
+    assert shown.returncode == 0, shown.stderr
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+    assert "ETHUSDT" in shown.stdout and "outside" in shown.stdout
+    assert json.loads(command("status", config, "--json").stdout)["healthy"] is True
+    for deed, word in (
+        ("pause", "no entry is open"),
+        ("cancel-all", "no order is open"),
+        ("flatten", "flat"),
+        ("resume", "resumed"),
+    ):
+        done = command(deed, config, "--symbol", "ETHUSDT")
+        assert done.returncode == 0, done.stderr
+        assert word in done.stdout and f"{deed}: done" in done.stdout
+        assert "BTCUSDT" not in done.stdout
+    assert command("pause", config, "--symbol", "NOSUCH").returncode == 1
+    away = command("status", "--url", "http://127.0.0.1:9")
+    assert away.returncode == 1 and "nothing answers" in away.stderr
+    assert TOKEN not in shown.stdout + away.stderr
+
+
+def test_the_stream_tells_views_and_news(site: Site) -> None:
+    seen = set()
+    with urllib.request.urlopen(f"{site.url}/events", timeout=30) as stream:
+        while not {"view", "news"} <= seen:
+            line = stream.readline().decode()
+            if line.startswith("event: "):
+                seen.add(line.split()[1])
+            elif line.startswith("data: "):
+                json.loads(line.removeprefix("data: "))
+
+
+def test_reload_plans_applies_and_refuses_by_name(tmp_path: Path, command: Command) -> None:
+    with serving(tmp_path) as site:
+        config = site.daemon.config
+        before = config.read_text()
+        assert "nothing differs" in command("reload", str(config), "--plan").stdout
+        config.write_text(
+            before.replace("order_amount: 60", "order_amount: 90, buy_window: 4").replace(
+                "price_interval: 8", "price_interval: 9"
+            )
+        )
+        plan = command("reload", str(config), "--plan", "--json")
+        assert plan.returncode == 1
+        outcome = json.loads(plan.stdout)
+        assert [change["key"] for change in outcome["changes"] if not change["refused"]] == [
+            "symbols.ETHUSDT.grid.order_amount",
+            "symbols.ETHUSDT.grid.buy_window",
+        ]
+        (refused,) = [change for change in outcome["changes"] if change["refused"]]
+        assert refused["key"] == "symbols.BTCUSDT.grid.price_interval"
+        assert outcome["orders"] and {order["what"] for order in outcome["orders"]} == {"cancel"}
+        assert site.status()["bids"] > 4
+        applied = command("reload", str(config), "--apply")
+        assert applied.returncode == 1 and "REFUSED" in applied.stdout
+        site.until(lambda: 0 < site.status()["bids"] <= 4, "the smaller window")
+        config.write_text(config.read_text().replace("order_amount: 90", "order_amount: 1"))
+        wrong = command("reload", str(config), "--apply")
+        assert wrong.returncode == 2 and f"{config}:" in wrong.stdout
+        config.write_text(before)
+        site.daemon.send(signal.SIGHUP)
+        site.until(lambda: site.status()["bids"] > 4, "the old window again")
+        site.daemon.send(signal.SIGTERM)
+        ended = site.daemon.finish()
+        assert ended.code == 0 and ended.summary is not None
+        assert ended.summary["equity_residual"] == 0 and ended.summary["open_orders_left"] == 0
+
+
+def test_health_tells_of_a_silent_feed_although_the_process_lives(
+    tmp_path: Path, command: Command
+) -> None:
+    """A recording that falls silent after three seconds, played in real time; stale_after is one second."""
+    stamps = [START_MS + each for each in (*range(0, 3000, 50), GAP_S * 1000)]
+    rows = "".join(
+        f"{stamp},{3000 + (stamp // 50) % 7 * 0.01:.2f},1,{place % 2}\n"
+        for place, stamp in enumerate(stamps)
+    )
+    feed = tmp_path / "trades.csv"
+    feed.write_text("time,price,quantity,is_buyer_maker\n" + rows)
+    text = (
+        PAPER.split("  - name: BTCUSDT")[0]
+        + "paper: {maker_fee: 0.00001}\nrisk: {enabled: false}\nprice_monitor: {stale_after: 1}\n"
+    )
+    with serving(tmp_path, text, "--feed", str(feed)) as site:
+        assert site.get("/healthz").status == 200
+        fresh_s = time.monotonic()
+        site.until(lambda: site.get("/healthz").status == 503, "unhealthy")
+        assert time.monotonic() - fresh_s < 3.5 + 1 + 2
+        health = site.get("/healthz").json
+        assert "price" in " ".join(health["reasons"]) and health["status"] == "unhealthy"
+        assert site.daemon.process is not None and site.daemon.process.poll() is None
+        assert site.get("/readyz").status == 200
+        assert site.status()["bids"] == 0
+        assert command("status", str(site.daemon.config)).returncode == 1
+
+
+def test_the_token_of_a_start_is_this_users_alone_and_goes_with_it(tmp_path: Path) -> None:
+    env = {"RUNTIME_DIRECTORY": str(tmp_path)}
+    with serving(tmp_path, PAPER, token="", env=env) as site:
+        (kept,) = (tmp_path / "marketmaker").iterdir()
+        assert kept.stat().st_mode & 0o777 == 0o600
+        token = kept.read_text()
+        assert site.ask("POST", "/control/pause", token=token, body={}).status == 200
+        assert token not in (tmp_path / "run.out").read_text() + (tmp_path / "run.err").read_text()
+        site.daemon.send(signal.SIGTERM)
+        assert site.daemon.finish().code == 0
+        assert not kept.exists()
+
+
+def test_a_web_process_that_dies_is_started_anew_and_trading_goes_on(tmp_path: Path) -> None:
+    with serving(tmp_path) as site:
+        assert site.daemon.process is not None
+        children = Path(f"/proc/{site.daemon.process.pid}/task/{site.daemon.process.pid}/children")
+        if not children.exists():
+            pytest.skip("this system does not tell of child processes")
+        (child,) = [int(text) for text in children.read_text().split()]
+        environment = Path(f"/proc/{child}/environ").read_bytes()
+        assert b"MARKETMAKER" not in environment and TOKEN.encode() not in environment
+        placed = site.status()["counters"]["orders_placed"]
+        os.kill(child, signal.SIGKILL)
+        site.until(site.is_up, "a new web process")
+        site.until(lambda: site.status()["counters"]["orders_placed"] > placed, "orders")
+        site.daemon.send(signal.SIGTERM)
+        assert site.daemon.finish().code == 0
+
+
+@pytest.mark.parametrize(
+    ("section", "wanted"),
+    [
+        ('http: {listen: "0.0.0.0:8420"}', "no token is set"),
+        ('http: {listen: "[::]:8420"}', "no token is set"),
+        ('http: {listen: "127.0.0.1"}', "write an address and a port"),
+        ('http: {listen: "example.org:80"}', "write an address and a port"),
+        ('http: {listen: "127.0.0.1:8420", token: short}', "fewer than 16"),
+        ('http: {listen: "127.0.0.1:8420", token: "${NO_SUCH_VARIABLE}"}', "not set"),
+        ('http: {listen: "127.0.0.1:8420", origins: [evil]}', "is not an origin"),
+    ],
+)
+def test_a_door_that_should_not_be_open_is_refused_in_one_line(
+    tmp_path: Path, command: Command, section: str, wanted: str
+) -> None:
+    config = write_config(tmp_path, PAPER + section + "\n")
+    refused = command("check", str(config))
+    assert refused.returncode == 2
+    assert len(refused.stderr.splitlines()) == 1
+    assert f"{config}:" in refused.stderr and wanted in refused.stderr
+    assert "short" not in refused.stderr
+
+
+def test_an_address_in_use_is_refused_before_the_first_order(tmp_path: Path) -> None:
+    with serving(tmp_path) as site:
+        again = run_command("run", str(site.daemon.config), "--duration", "1")
+        assert again.returncode == 2
+        assert "http.listen" in again.stderr.splitlines()[-1]
