@@ -32,7 +32,7 @@ test: $(VENV)/.dev ## format, lint, types, tests, coverage of the core
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy --strict marketmaker
 	@$(PY) -m pytest tests/unit tests/property --cov=marketmaker.core --cov-branch --cov-fail-under=95
-	@$(PY) -m pytest -m 'not long' tests/contract tests/wire tests/sim tests/backtest tests/e2e
+	@$(PY) -m pytest -m 'not long' tests/contract tests/wire tests/sim tests/backtest tests/e2e tests/web
 
 lint: $(VENV)/.dev ## format, lint and types only
 	@$(PY) -m ruff format --check .

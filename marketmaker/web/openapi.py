@@ -1,4 +1,4 @@
-"""The table of routes as an OpenAPI 3.1 description; answers are described by the classes they are made from."""
+"""The table of routes as an OpenAPI 3.0 description (what the packaged Swagger UI reads); answers are described by the classes they are made from."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def description() -> Json:
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = operation(route, schemas)
     return {
-        "openapi": "3.1.0",
+        "openapi": "3.0.3",
         "info": {
             "title": "marketmaker",
             "version": __version__,
@@ -141,7 +141,7 @@ def schema_of(hint: Any, schemas: Json) -> Json:
             return {"type": "array", "items": schema_of(arguments[0], schemas)}
         return {
             "type": "array",
-            "prefixItems": [schema_of(each, schemas) for each in arguments],
+            "items": {"anyOf": [schema_of(each, schemas) for each in arguments]},
             "minItems": len(arguments),
             "maxItems": len(arguments),
         }

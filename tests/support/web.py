@@ -117,18 +117,17 @@ def serving(
     *options: str,
     token: str = TOKEN,
     env: Mapping[str, str] | None = None,
-    ready: bool = True,
+    command: tuple[str, ...] = ("-m", "marketmaker", "run"),
 ) -> Iterator[Site]:
     """A daemon that trades and serves; ended in good order at the end unless the test has."""
     port = free_port()
     http_section = f'http: {{listen: "127.0.0.1:{port}"{f", token: {token}" if token else ""}}}\n'
     config = write_config(folder, text + http_section)
-    daemon = Daemon(folder, config, options or ("--feed", "synthetic:7"), env or {})
+    daemon = Daemon(folder, config, options or ("--feed", "synthetic:7"), env or {}, command)
     daemon.start()
     site = Site(daemon, port, token)
     try:
-        if ready:
-            site.until(site.is_up, "ready")
+        site.until(site.is_up, "ready")
         yield site
     finally:
         daemon.kill()
