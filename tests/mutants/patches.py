@@ -524,9 +524,9 @@ MUTANTS = (
         "what is remembered is not written",
         "F21",
         (
-            "app.py",
-            "            if not symbol.engine.changed:\n                continue\n",
-            "            if symbol.engine.changed:\n                continue\n",
+            "keeper.py",
+            "readings.memory(symbol.manager) if symbol.engine.changed else None",
+            "readings.memory(symbol.manager) if symbol.engine.changed is None else None",
         ),
     ),
     mutant(
