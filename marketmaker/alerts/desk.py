@@ -26,7 +26,7 @@ from marketmaker.model.settings import AlertSettings
 from marketmaker.runtime import log_events
 
 MAX_WAITING = 1_000
-OPEN_TIMEOUT_S = 60.0
+OPEN_TIMEOUT_S = 30.0
 RESTART_AFTER_S = 30.0
 TROUBLES = {
     "failed": log_events.ALERT_FAILED,

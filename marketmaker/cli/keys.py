@@ -23,7 +23,7 @@ from marketmaker.config.secrets import KEYRING_SERVICE, read_keyring, read_secre
 from marketmaker.config.yaml_source import printable
 from marketmaker.errors import ConfigError
 from marketmaker.private_files import alone, write_private
-from marketmaker.venues import IDENTIFIERS, VENUES, Venue
+from marketmaker.venues import IDENTIFIERS, VENUES, Venue, venue_of
 
 if TYPE_CHECKING:
     from marketmaker.vault import Vault
@@ -47,6 +47,17 @@ class Ask:
         if sys.stdin.isatty() and self.secret(f"{what} again") != first:
             raise ConfigError("the two are not the same; nothing was changed")
         return first
+
+    def optional(self, what: str) -> str:
+        """ "" when nothing is entered."""
+        if sys.stdin.isatty():
+            answer = getpass.getpass(f"{what} (empty for none): ")
+        else:
+            answer = sys.stdin.readline().rstrip("\r\n")
+        try:
+            return usable(answer, what) if answer else ""
+        except Refused as refused:
+            raise ConfigError(str(refused)) from None
 
     def _ask(self, what: str, on_terminal: Callable[[str], str]) -> str:
         try:
@@ -162,10 +173,11 @@ def add(args: argparse.Namespace, ask: Ask) -> int:
             each: (ask.open if each in IDENTIFIERS else ask.secret)(each)
             for each in venue.credentials
         }
+        credentials |= {each: given for each in venue.optional if (given := ask.optional(each))}
         account = Account(exchange=venue.id, name=name, credentials=credentials, added_ns=time_ns())
         vault.add(account, replace=args.replace)
     print(
-        f"stored {', '.join(venue.credentials)} of account {name} of {venue.id} in {args.vault}; "
+        f"stored {', '.join(credentials)} of account {name} of {venue.id} in {args.vault}; "
         f"use it with `account: {name}` in the configuration"
     )
     return 0
@@ -293,11 +305,11 @@ def keep_key(key: str, path: str | None, name: str | None) -> None:
 
 
 def known_venue(exchange: str) -> Venue:
-    venue = VENUES.get(exchange)
+    venue = venue_of(exchange)
     if venue is None or not venue.credentials:
         raise ConfigError(
             f"EXCHANGE: '{printable(exchange)}' is no exchange with credentials; "
-            f"known: {', '.join(known_ids())}"
+            f"known: {', '.join(known_ids())}, ccxt:ID"
         )
     return venue
 

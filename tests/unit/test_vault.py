@@ -286,6 +286,18 @@ def test_rename_remove_and_replace(desk: Desk) -> None:
         desk.with_key("remove", "binance", "main", "--yes")
 
 
+def test_what_an_exchange_may_need_is_asked_for_and_may_be_left_out(desk: Desk) -> None:
+    desk.with_key("add", "ccxt:okx", "with", answers=(*SECRETS, "a pass phrase"))
+    desk.with_key("add", "ccxt:kraken", "without", answers=(*SECRETS, ""))
+    desk.with_key("add", "ccxt:mexc", "at-the-end", answers=SECRETS)
+    held = {row["name"]: row["credentials"] for row in json.loads(desk.with_key("list", "--json"))}
+    assert held == {
+        "with": ["api_key", "api_secret", "passphrase"],
+        "without": ["api_key", "api_secret"],
+        "at-the-end": ["api_key", "api_secret"],
+    }
+
+
 @pytest.mark.usefixtures("quick")
 def test_rotate_changes_what_opens_it(desk: Desk, tmp_path: Path) -> None:
     desk.with_key("add", "binance", "main", answers=SECRETS)
