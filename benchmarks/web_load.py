@@ -1,0 +1,177 @@
+"""What ten thousand requests a second cost trading: the tick-to-order time with and without them, in one run.
+
+    python benchmarks/web_load.py [--seconds 10] [--rounds 3] [--rate 10000]
+
+A paper run is left alone and asked in turn. A client process sends `rate` requests a second to /healthz, /status and
+/metrics over kept connections; the histogram of tick-to-order times is read before and after each turn. What counts is
+the ratio of the p99 of all turns with load to that of all turns without. Needs two processors that nobody else uses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+CONNECTIONS = 32
+PIPELINED = 8
+PATHS = ("/healthz",) * 8 + ("/status?symbol=ETHUSDT", "/metrics")
+CONFIG = """
+mode: paper
+symbols:
+  - {{name: ETHUSDT, grid: {{price_interval: 0.05, order_amount: 60}}}}
+  - {{name: BTCUSDT, grid: {{price_interval: 1, order_amount: 300}}}}
+  - {{name: SOLUSDT, grid: {{price_interval: 0.01, order_amount: 60}}}}
+  - {{name: XRPUSDT, grid: {{price_interval: 0.0001, order_amount: 60}}}}
+  - {{name: DOGEUSDT, grid: {{price_interval: 0.00002, order_amount: 60}}}}
+paper: {{maker_fee: 0.000001, orders_per_s: 1000, order_burst: 1000}}
+execution: {{orders_per_s: 1000, burst: 1000}}
+risk: {{enabled: false}}
+safety: {{min_positions: 1}}
+http: {{listen: "127.0.0.1:{port}"}}
+"""
+"""Levels so narrow that nearly every price moves orders."""
+
+
+async def one_connection(port: int, rate: float, end_s: float) -> int:
+    """Requests a second over one connection, several at a time; returns how many were answered with 200."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    asked = answered = 0
+    began_s = time.monotonic()
+    try:
+        while (now_s := time.monotonic()) < end_s:
+            due = int((now_s - began_s) * rate) - asked
+            if due < 1:
+                await asyncio.sleep(1 / rate)
+                continue
+            batch = min(due, PIPELINED)
+            lines = [
+                f"GET {PATHS[(asked + place) % len(PATHS)]} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n"
+                for place in range(batch)
+            ]
+            writer.write("".join(lines).encode())
+            for _ in range(batch):
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().partition(b"content-length:")[2].partition(b"\r")[0])
+                await reader.readexactly(length)
+                answered += b" 200 " in head[:16]
+            asked += batch
+    finally:
+        writer.close()
+    return answered
+
+
+def load(port: int, rate: float, seconds: float, answered: Any) -> None:
+    """A process of its own, at the priority that the web process has too."""
+    os.nice(10)
+
+    async def run() -> int:
+        end_s = time.monotonic() + seconds
+        each = rate / CONNECTIONS
+        return sum(
+            await asyncio.gather(*(one_connection(port, each, end_s) for _ in range(CONNECTIONS)))
+        )
+
+    answered.value = asyncio.run(run())
+
+
+def counts(port: int) -> list[int]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=30) as answer:
+        latency = json.load(answer)["latency"]
+    counts_: list[int] = latency["counts"]
+    return counts_
+
+
+def bounds(port: int) -> list[float]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=30) as answer:
+        found: list[float] = json.load(answer)["latency"]["bounds_s"]
+    return found
+
+
+def quantile(edges: list[float], samples: list[int], share: float) -> float:
+    """Within a bucket, as if the samples lay evenly."""
+    wanted, seen, low = share * sum(samples), 0.0, 0.0
+    for edge, count in zip(edges, samples, strict=False):
+        if count and seen + count >= wanted:
+            return low + (edge - low) * (wanted - seen) / count
+        seen += count
+        low = edge
+    return edges[-1]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rate", type=float, default=10_000)
+    parser.add_argument("--port", type=int, default=18420)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "config.yaml"
+        config.write_text(CONFIG.format(port=args.port))
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "marketmaker", "run", str(config), "--feed", "synthetic:7"],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            return measure(args)
+        finally:
+            daemon.terminate()
+            daemon.wait(60)
+
+
+def measure(args: argparse.Namespace) -> int:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            edges = bounds(args.port)
+            break
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+    time.sleep(3)
+    quiet, loaded = [0] * (len(edges) + 1), [0] * (len(edges) + 1)
+    answered = multiprocessing.Value("q", 0)
+    total = 0
+    for turn in range(args.rounds):
+        for samples, rate in ((quiet, 0.0), (loaded, args.rate)):
+            before = counts(args.port)
+            if rate:
+                client = multiprocessing.Process(
+                    target=load, args=(args.port, rate, args.seconds, answered)
+                )
+                client.start()
+                client.join()
+                total += answered.value
+            else:
+                time.sleep(args.seconds)
+            time.sleep(1.2)
+            for place, (then, now) in enumerate(zip(before, counts(args.port), strict=True)):
+                samples[place] += now - then
+        print(
+            f"round {turn + 1}: quiet p99 {quantile(edges, quiet, 0.99) * 1e6:.0f} us of {sum(quiet)}, "
+            f"loaded p99 {quantile(edges, loaded, 0.99) * 1e6:.0f} us of {sum(loaded)}",
+            flush=True,
+        )
+    rate = total / (args.rounds * args.seconds)
+    for share in (0.5, 0.9, 0.99):
+        ratio = quantile(edges, loaded, share) / quantile(edges, quiet, share)
+        print(f"p{share * 100:g}: loaded / quiet = {ratio:.2f}")
+    print(f"answered {rate:.0f} requests a second of {args.rate:.0f} asked for")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
