@@ -56,9 +56,12 @@ def make_adapter(
     endpoints: Mapping[str, str] | None = None,
     **parts: Any,
 ) -> Adapter:
-    """The adapter of a venue by its id. `endpoints` replace the venue's own by name; `parts` go to the adapter as they
+    """The adapter of a venue by its id, or of any exchange by `ccxt:<id>`. `endpoints` replace the venue's own by name; `parts` go to the adapter as they
     are (`dead_man_s`, `timeout_s`, `timing`, `dial`). Raises ConfigError, naming the key, for what the venue lacks."""
+    venue, _, exchange = venue.partition(":")
     module = importlib.import_module(f"marketmaker.adapters.{venue}")
+    if exchange:
+        parts["exchange"] = exchange
     addresses = addresses_of(venue, testnet=testnet, endpoints=endpoints or {})
     adapter: Adapter = module.make(credentials, addresses, bot_tag, clock, rng, **parts)
     return adapter

@@ -58,6 +58,7 @@ class Bench:
     exchange: str = ""
     virtual: bool = False
     sequence: int = 0
+    quiet_s: float = QUIET_S
     baseline: dict[str, int] = field(default_factory=dict)
 
     # -- what cards may need and not every venue has -------------------------------------------------
@@ -86,7 +87,7 @@ class Bench:
         heard = -1
         while heard != (now := self._heard()):
             heard = now
-            await asyncio.sleep(QUIET_S)
+            await asyncio.sleep(self.quiet_s)
 
     def _heard(self) -> int:
         return len(self.orders.log) + len(self.prices.prices)

@@ -17,7 +17,7 @@ from marketmaker.adapters.websocket import Timing
 from marketmaker.loopback import make_loopback
 from marketmaker.model.settings import Credentials, PaperSettings
 from marketmaker.runtime.clock import RealClock
-from tests.contract.bench import MID, Bench, sessions
+from tests.contract.bench import MID, QUIET_S, Bench, sessions
 from tests.support.paper import (
     HeardCandles,
     HeardOrders,
@@ -40,19 +40,37 @@ class Maker:
     """`exchange`: as in a configuration. `loopback`: the venue that is rehearsed, "" for the embedded exchange.
 
     `pages`: module constants that say how much one page holds, made small so that a card meets several pages.
-    `settings`: of the loopback venue, beside its own. `lacks`: cards it cannot play, each with the reason.
+    `settings`: of the loopback venue, beside its own. `endpoints`: the only addresses the adapter takes; () for all.
+    `quiet_s`: after how long without news nothing more is under way. `long`: not in
+    `make test`. `lacks`: cards it cannot play, each with the reason.
     """
 
     exchange: str
     loopback: str = ""
     pages: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    endpoints: tuple[str, ...] = ()
+    quiet_s: float = QUIET_S
+    long: bool = False
     lacks: dict[str, str] = field(default_factory=dict)
 
 
 def venue(name: str, **more: Any) -> Maker:
     return Maker(exchange=name, loopback=name, **more)
 
+
+OWN_READER = "ccxt reads and limits its own sockets and requests"
+CCXT_LACKS = {
+    "an unreadable private frame is kept and asks for a snapshot": OWN_READER,
+    "an unreadable public frame is kept and changes nothing": OWN_READER,
+    "a subscription that is acknowledged and forgotten is not believed": OWN_READER,
+    "a rate limit with a time keeps every request at home": OWN_READER,
+    "a server that is not there was never sent anything": "ccxt does not say what was sent",
+    "a clock that went wrong is measured again": "ccxt signs with its own clock",
+    "funding is told once with its sign": "its history is read every five minutes",
+    "a server that does not answer is given up in time": "ccxt asks several questions for one, and bears one that fails",
+    "the testnet is another place than the real one": "of binanceusdm it is ccxt's demo trading",
+}
 
 MAKERS: dict[str, Maker] = {
     maker.exchange: maker
@@ -64,6 +82,15 @@ MAKERS: dict[str, Maker] = {
                 "marketmaker.adapters.binance.adapter.TRADES_PER_PAGE",
                 "marketmaker.adapters.binance.adapter.ORDERS_PER_PAGE",
             ),
+        ),
+        Maker(
+            exchange="ccxt:binanceusdm",
+            loopback="binance",
+            pages=("marketmaker.adapters.ccxt.adapter.PAGE",),
+            endpoints=("rest_url", "ws_public_url"),
+            quiet_s=0.25,
+            long=True,
+            lacks=CCXT_LACKS,
         ),
     )
 }
@@ -133,6 +160,8 @@ async def open_rehearsed(maker: Maker, paper: PaperSettings, **parts: Any) -> As
 
     def make(**changes: Any) -> Adapter:
         endpoints = {**rehearsed.endpoints, **changes.pop("endpoints", {})}
+        if maker.endpoints:
+            endpoints = {name: endpoints[name] for name in maker.endpoints}
         wanted = {
             "credentials": CREDENTIALS,
             "bot_tag": "mm",
@@ -164,6 +193,7 @@ async def open_rehearsed(maker: Maker, paper: PaperSettings, **parts: Any) -> As
             bench.trade, bench.quote = trade, quote
             bench.drop, bench.restore = stage.disconnect_all, lambda: None
             bench.venue, bench.open_other, bench.exchange = rehearsed, other, maker.exchange
+            bench.quiet_s = maker.quiet_s
             await bench.until(lambda: bench.orders.ups and bench.prices.ups and bench.candles.ups)
             await bench.reset()
             yield bench

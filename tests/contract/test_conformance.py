@@ -75,7 +75,13 @@ class Table:
             self.runner.close()
 
 
-@pytest.fixture(scope="module", params=MAKERS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=pytest.mark.long if maker.long else ())
+        for name, maker in MAKERS.items()
+    ],
+)
 def table(request: pytest.FixtureRequest) -> Iterator[Table]:
     made = Table(MAKERS[request.param])
     yield made
