@@ -20,7 +20,7 @@ HELD_BACK = {signal.SIGTERM, signal.SIGINT}
 
 
 def build_parser() -> argparse.ArgumentParser:
-    from marketmaker import __version__, launch
+    from marketmaker import __version__
     from marketmaker.cli import (
         alerts,
         backtest,
@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     running = subparsers.add_parser("run", help="trade until stopped")
     run.add_arguments(running)
-    running.set_defaults(run=launch.run)
+    running.set_defaults(run=run_daemon)
     check.add_parser(subparsers, run_online)
     record.add_parser(subparsers, run_record)
     for command in (alerts, init, exchanges, keys, reload, report, status):
@@ -76,6 +76,12 @@ def build_parser() -> argparse.ArgumentParser:
     venue.add_arguments(playing)
     playing.set_defaults(run=play_venue)
     return parser
+
+
+def run_daemon(args: argparse.Namespace) -> int:
+    from marketmaker import launch
+
+    return launch.run(args)
 
 
 def run_backtest(args: argparse.Namespace) -> int:

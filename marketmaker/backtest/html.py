@@ -15,6 +15,8 @@ from decimal import Decimal
 from enum import Enum
 from html import escape
 from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,11 +74,12 @@ def page(result: Result, *, grid: GridSettings, notes: Sequence[str]) -> str:
 
 
 def plotly_js() -> str:
-    try:
-        found = files("plotly").joinpath("package_data", "plotly.min.js")
-    except ModuleNotFoundError:
-        raise ConfigError("the page needs plotly: pip install 'marketmaker[backtest]'") from None
-    return found.read_text(encoding="utf-8")
+    """Found without importing plotly, of which only this file is needed."""
+    package = find_spec("plotly")
+    if package is None or not package.submodule_search_locations:
+        raise ConfigError("the page needs plotly: pip install 'marketmaker[backtest]'")
+    folder = Path(package.submodule_search_locations[0])
+    return (folder / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
 
 
 def cards(result: Result) -> Iterator[str]:
