@@ -32,7 +32,7 @@ from marketmaker.core.recollection import recollect
 from marketmaker.core.repair import OVERLAP_NS
 from marketmaker.core.safety import account_problems
 from marketmaker.desk import Desk
-from marketmaker.errors import ConfigError, VenueError
+from marketmaker.errors import ConfigError, MarketMakerError, VenueError
 from marketmaker.herald import Herald
 from marketmaker.keeper import Keeper
 from marketmaker.model.account import AccountState
@@ -77,6 +77,7 @@ if TYPE_CHECKING:
 
 SETTLED_POLL_S = 0.01
 CLOSE_TIMEOUT_S = 1.0
+LEDGER_WAIT_MAX_S = 30.0
 ATTEND_AGAIN_S = 10.0
 T = TypeVar("T")
 
@@ -252,7 +253,7 @@ class Application:
         for name, service in self.desk.services():
             self._attend(service, name)
         await self._ask("connect", self.adapter.connect)
-        self.bookkeeper = self._hire_bookkeeper()
+        self.bookkeeper = await self._hire_when_it_can_write()
         for index, chosen in enumerate(self._chosen):
             self.symbols.append(await self._build_symbol(index, chosen))
         self.journal.open(self._journal_header())
@@ -397,6 +398,22 @@ class Application:
                 position=remains.position.qty_lots,
             )
         return memory
+
+    async def _hire_when_it_can_write(self) -> Bookkeeper | None:
+        """A database server may come up after us."""
+        wait_s = 1.0
+        while True:
+            try:
+                return self._hire_bookkeeper()
+            except ConfigError:
+                raise
+            except MarketMakerError as error:
+                self._log.warning(
+                    log_events.START_RETRIED, what="ledger", error=str(error), wait_s=wait_s
+                )
+                self.notifier.status(f"starting: {error}; tried again in {wait_s:.0f} s")
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, LEDGER_WAIT_MAX_S)
 
     def _hire_bookkeeper(self) -> Bookkeeper | None:
         """None without a ledger: its database library is then not even loaded."""

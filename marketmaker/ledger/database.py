@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +12,7 @@ from marketmaker.ledger.url import check_url, is_sqlite, secrets_in, shown, sqli
 
 try:
     from sqlalchemy import Engine, create_engine, event
-    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+    from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 except ImportError as missing:
     raise ConfigError(
         "a ledger needs SQLAlchemy: pip install 'marketmaker[ledger]', or leave ledger empty"
@@ -62,6 +63,48 @@ def sqlite_engine(url: str, durable: bool, read_only: bool) -> Engine:
     return engine
 
 
+BOOK_LOCK = 0x6D6D626B
+"""The first key of the advisory locks that books are held by; the second is the book's number."""
+HOLD_PATIENCE_S = 15.0
+"""A server notices within this time that a process, or its machine, is gone."""
+HOLD_AGAIN_S = 0.25
+
+
+def hold_book(engine: Engine, book_id: int) -> bool:
+    """Claims a book for the life of the engine's only connection, and anew for one that takes its place.
+
+    False when somebody else holds it. A file has no such thing: `runtime.instance_lock` sees everybody who could have it.
+    """
+    if engine.dialect.name != "postgresql":
+        return True
+    claim = f"SELECT pg_try_advisory_lock({BOOK_LOCK}, {book_id})"
+
+    def claim_again(connection: Any, _: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(claim)
+        connection.commit()
+
+    deadline_s = time.monotonic() + HOLD_PATIENCE_S
+    while True:
+        with engine.connect() as connection:
+            if connection.exec_driver_sql(claim).scalar():
+                break
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(HOLD_AGAIN_S)
+    event.listen(engine, "connect", claim_again)
+    return True
+
+
+def is_unreachable(engine: Engine, error: Exception) -> bool:
+    """Whether a server is not there now, which may pass, rather than set up wrongly."""
+    return (
+        engine.dialect.name == "postgresql"
+        and isinstance(error, OperationalError)
+        and getattr(error.orig, "sqlstate", None) is None
+    )
+
+
 def postgres_engine(url: str) -> Engine:
     scheme, _, rest = url.partition("://")
     assert scheme
@@ -71,7 +114,8 @@ def postgres_engine(url: str) -> Engine:
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "tcp_user_timeout": STATEMENT_TIMEOUT_MS,
-                "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS}",
+                "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c tcp_keepalives_idle=5"
+                " -c tcp_keepalives_interval=3 -c tcp_keepalives_count=2",
             },
             pool_size=1,
             max_overflow=0,

@@ -27,7 +27,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from marketmaker.errors import ConfigError
 from marketmaker.ledger import schema
-from marketmaker.ledger.database import LedgerError, connect, said
+from marketmaker.ledger.database import LedgerError, connect, hold_book, is_unreachable, said
 from marketmaker.ledger.statements import (
     Row,
     by_kind,
@@ -104,7 +104,8 @@ class Ledger:
     def open(self, *, program: str, settings: str, ts_ns: int) -> None:
         """Makes the tables where they are missing and notes the configuration (`settings`: its text, no secrets).
 
-        Raises ConfigError when the database cannot be used.
+        Raises ConfigError when the database cannot be used, or when another process writes this book, on whatever
+        machine; LedgerError when a server cannot be reached just now.
         """
         try:
             make_tables(self.engine)
@@ -124,7 +125,16 @@ class Ledger:
                         "ts_last_ns": ts_ns,
                     },
                 )
+            if not hold_book(self.engine, self._book_id):
+                self.engine.dispose()
+                raise ConfigError(
+                    f"ledger {shown(self.url)}: another process writes the book of bot_tag"
+                    f" {self._book['bot_tag']!r} there; stop it, or give this one its own bot_tag"
+                )
         except (SQLAlchemyError, OSError) as error:
+            self.engine.dispose()
+            if is_unreachable(self.engine, error):
+                raise LedgerError(f"ledger {shown(self.url)}: {said(error, self.url)}") from None
             raise ConfigError(
                 f"ledger {shown(self.url)}: {said(error, self.url)}; name a database that this"
                 ' user may write to, or "" for no ledger'

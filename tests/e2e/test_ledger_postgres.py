@@ -10,22 +10,25 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.fakes import run_virtual
 from tests.support.ledger_suite import ETH, LedgerSuite, heard, make_trade, open_ledger, written
 from tests.support.postgres import running_postgres, why_no_postgres
 
 pytest.importorskip("psycopg")
 
 from marketmaker.errors import ConfigError
+from marketmaker.ledger.database import LedgerError
 from marketmaker.ledger.reader import read_ledger
 
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).resolve().parents[2]
-TRADES = 40_000
+TRADES = 12_000
 WRITER = f"""
 import asyncio, sys
 from marketmaker.ledger import writer
 from tests.support.fakes import START_NS
+from tests.support.fakes import run_virtual
 from tests.support.ledger_suite import ETH, booking_of, heard, make_trade
 
 writer.BATCH_ROWS = 100
@@ -116,8 +119,35 @@ def test_a_connection_cut_by_the_server_is_made_again(url: str) -> None:
     assert kept.failures == []
 
 
-def test_a_server_that_is_not_there_is_refused_without_its_password() -> None:
-    with pytest.raises(ConfigError) as refused:
+def test_a_book_has_one_writer_on_whatever_machine(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from marketmaker.ledger import database
+    from marketmaker.ledger.database import connect
+
+    monkeypatch.setattr(database, "HOLD_PATIENCE_S", 0.3)
+    kept = open_ledger(url)
+    with pytest.raises(ConfigError, match="another process writes the book of bot_tag 'mm1'"):
+        open_ledger(url)
+    other = open_ledger(url, bot_tag="mm2")
+    engine = connect(url)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND datname = 'ledger'"
+        )
+    engine.dispose()
+    kept.ledger.note(ETH, heard(make_trade(1)), [])
+    run_virtual(lambda _: kept.ledger.flush())
+    with pytest.raises(ConfigError, match="another process"):
+        open_ledger(url)
+    for each in (kept, other):
+        written(url, each)
+    written(url, open_ledger(url))
+
+
+def test_a_server_that_is_not_there_is_trouble_that_may_pass_and_keeps_its_password() -> None:
+    with pytest.raises(LedgerError) as refused:
         open_ledger("postgresql://mm:hunter2secret@127.0.0.1:1/mm")
     assert "hunter2secret" not in str(refused.value) and "\n" not in str(refused.value)
 
@@ -135,7 +165,7 @@ def test_killed_in_the_middle_of_writes_what_is_in_is_a_prefix_and_a_restart_com
 ) -> None:
     """Each process hears every trade again from the first, as a venue tells them; three are killed while they write."""
     held = 0
-    for lines in (3, 8, 15):
+    for lines in (3, 8, 15):  # of 200 trades each
         process = start_writer(either)
         assert process.stdout is not None
         for line in itertools.islice(process.stdout, lines):
