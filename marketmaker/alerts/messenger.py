@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,8 @@ RETRY_S = (5.0, 30.0, 120.0)
 HUNG_S = 120.0
 WATCH_INTERVAL_S = 1.0
 HUNG_CODE = 70
+PRIORITY = 10
+"""Lower than trading's, which it must not take the processor from."""
 DIED = "the daemon is gone without having stopped in order; its orders may still be open"
 
 Report = Callable[[str, dict[str, Any]], None]
@@ -210,6 +213,8 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     forbid_core_dumps(undumpable=True)
+    with suppress(OSError):
+        os.nice(PRIORITY)
     report = Reports(sys.stdout.fileno())
     lines = iter(sys.stdin.buffer.readline, b"")
     first = next(lines, b"")

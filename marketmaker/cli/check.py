@@ -55,6 +55,7 @@ def add_parser(
 def run(args: argparse.Namespace, online: Online = no_venue) -> int:
     """Raises ConfigError, one line per problem."""
     configuration = load_configuration(args.config)
+    check_addresses(configuration.settings)
     if args.online:
         logs.register_secrets(configuration.secrets)
         return online(configuration, as_json=args.json)
@@ -68,6 +69,16 @@ def run(args: argparse.Namespace, online: Online = no_venue) -> int:
     else:
         print("\n".join(report(configuration)))
     return 0
+
+
+def check_addresses(settings: Settings) -> None:
+    """Whether the addresses of alerts are understood; nothing is sent. Raises ConfigError."""
+    if not settings.alerts.channels:
+        return
+    from marketmaker.cli.alerts import senders
+
+    for _ in senders(settings, ""):
+        pass
 
 
 def report(configuration: Configuration) -> Iterator[str]:

@@ -235,10 +235,11 @@ def test_an_address_that_is_not_understood_keeps_the_daemon_from_starting(tmp_pa
     config = write_config(
         tmp_path, configured({"phone": "nosuch://TOKENTOKEN/x"}, rule="{severity: error}")
     )
-    done = run_command("run", str(config), "--duration", "1")
-    assert done.returncode == 2
-    assert "alert channel phone: its address, beginning nosuch://, is not" in done.stderr
-    assert "TOKENTOKEN" not in done.stdout + done.stderr
+    for command in (("run", str(config), "--duration", "1"), ("check", str(config))):
+        done = run_command(*command)
+        assert done.returncode == 2
+        assert "alert channel phone: its address, beginning nosuch://, is not" in done.stderr
+        assert "TOKENTOKEN" not in done.stdout + done.stderr
 
 
 def test_the_test_command_says_who_took_it_and_who_did_not(
