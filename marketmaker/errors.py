@@ -58,7 +58,8 @@ class VenueError(MarketMakerError):
         self, message: str, *, venue: str = "", operation: str = "", code: str = ""
     ) -> None:
         super().__init__(message)
-        self.message = _mask(message)
+        # a venue's words may hold line breaks; a reason is one line
+        self.message = _mask(" ".join(message.split()))
         self.venue = venue
         self.operation = operation
         self.code = code

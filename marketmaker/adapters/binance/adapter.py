@@ -48,9 +48,11 @@ from marketmaker.adapters.binance.tables import (
     HISTORY_MS,
     INCOME_PER_PAGE,
     INTERVALS,
+    KEY_MAY_NOT_TRADE,
     LISTEN_KEY_LAPSED,
     LISTEN_KEY_RENEWAL_S,
     MAKER_FEE,
+    MAY_NOT_TRADE,
     NAMES_PER_SUBSCRIBE,
     NOT_READ,
     OLDER_NS,
@@ -142,6 +144,7 @@ from marketmaker.adapters.tasks import Tasks
 from marketmaker.adapters.venue_clock import Clock, VenueClock
 from marketmaker.adapters.websocket import Dial, Link, Session, Timing
 from marketmaker.errors import (
+    AuthenticationRefused,
     ConfigError,
     MalformedMessage,
     Rejected,
@@ -354,6 +357,8 @@ class Binance:
         ask = partial(self._rest.signed, "GET", operation="account")
         balances = read_balances(await ask("/fapi/v3/balance"))
         mode = read_account_config(await ask("/fapi/v1/accountConfig"))
+        if not mode.canTrade:
+            raise AuthenticationRefused(MAY_NOT_TRADE, venue=VENUE, operation="account")
         symbols = read_symbol_config(
             await ask("/fapi/v1/symbolConfig", {"symbol": instrument.name})
         )
@@ -381,9 +386,12 @@ class Binance:
             body = await self._key_rest.signed(
                 "GET", "/sapi/v1/account/apiRestrictions", operation="key"
             )
-            return read_key_restrictions(body).enableWithdrawals
+            allowed = read_key_restrictions(body)
         except VenueError:
             return None
+        if not allowed.enableFutures:
+            raise AuthenticationRefused(KEY_MAY_NOT_TRADE, venue=VENUE, operation="key")
+        return allowed.enableWithdrawals
 
     async def fetch_position(self, instrument: Instrument) -> Position:
         body = await self._rest.signed(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from marketmaker.adapters.binance.tables import (
+    ADVICE,
     BANNED_UNTIL,
     ERROR_OF_CODE,
     EXECUTIONS,
@@ -334,6 +335,8 @@ def parse_error(
     if kind is None:
         kind = _by_status(status, message)
     text = HEDGE_MODE if kind is PositionModeMismatch else message[:300]
+    if code in ADVICE:
+        text = f"{text} {ADVICE[code]}"
     label = str(code) if code else str(status)
     if kind is not RateLimited:
         return kind(text, venue=VENUE, operation=operation, code=label)

@@ -102,6 +102,15 @@ ERRORS: dict[type[VenueError], tuple[int, ...]] = {
 ERROR_OF_CODE = {code: kind for kind, codes in ERRORS.items() for code in codes}
 LISTEN_KEY_LAPSED = "-1125"
 HEDGE_MODE = "the account is in hedge mode; switch it to one-way mode (Preferences, Position Mode) with no open order or position"
+ADVICE = {
+    -1022: "api_secret does not belong to api_key: copy both again",
+    -2014: "api_key has another form than this venue's keys: copy it again",
+    -2015: "the key is not known here, its list of addresses leaves out this one, or it may not trade futures; a key"
+    " of the testnet works with testnet: true only",
+}
+"""What the operator can do where the venue's own words do not say it."""
+MAY_NOT_TRADE = "the account may not trade futures: open them in the venue's settings"
+KEY_MAY_NOT_TRADE = "this API key may only read: allow it futures in the venue's API management"
 BANNED_UNTIL = re.compile(r"until (\d{13})\b")
 FIREWALL_PAUSE_S = 30.0
 

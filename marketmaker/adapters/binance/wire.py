@@ -177,10 +177,12 @@ class ConfigRow(msgspec.Struct, gc=False):
 
 class AccountConfig(msgspec.Struct, gc=False):
     dualSidePosition: bool
+    canTrade: bool = True
 
 
 class KeyRestrictions(msgspec.Struct, gc=False):
     enableWithdrawals: bool
+    enableFutures: bool = True
 
 
 class PremiumIndex(msgspec.Struct, gc=False):

@@ -68,7 +68,7 @@ POLL_S = 1.0
 CANDLE_POLL_S = 5.0
 FUNDING_POLL_S = 300.0
 UP_AFTER_S = 1.0
-"""A stream that has been listened to for this long without an error is up, though a quiet market says nothing."""
+"""A stream that has been listened to for this long over an open socket is up, though a quiet market says nothing."""
 PAGE = 500
 WEEK_MS = 7 * 86_400_000 - 1
 HISTORY_MS = 90 * 86_400_000
@@ -690,7 +690,7 @@ class Ccxt:
             waiting: asyncio.Future[Any] = asyncio.ensure_future(watch() if watching else poll())
             try:
                 if not up:
-                    await asyncio.wait({waiting}, timeout=UP_AFTER_S)
+                    await self._until_connected(waiting)
                     if not waiting.done() or waiting.exception() is None:
                         up = True
                         backoff.reset()
@@ -716,6 +716,20 @@ class Ccxt:
                 await asyncio.sleep(backoff.next_s())
             finally:
                 waiting.cancel()
+
+    async def _until_connected(self, waiting: asyncio.Future[Any]) -> None:
+        """Until it has an answer, or ccxt's sockets are open and have been for a moment."""
+        for _ in range(round(self._timeout_s / UP_AFTER_S)):
+            open_before = self._sockets_are_open()
+            await asyncio.wait({waiting}, timeout=UP_AFTER_S)
+            if waiting.done() or (open_before and self._sockets_are_open()):
+                return
+
+    def _sockets_are_open(self) -> bool:
+        clients = list((getattr(self._client, "clients", None) or {}).values())
+        return bool(clients) and all(
+            each.connected.done() and each.connected.exception() is None for each in clients
+        )
 
     async def _hear(self, hear: Callable[[Any], Any], rows: Any) -> None:
         heard = hear(rows)

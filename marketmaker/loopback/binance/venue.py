@@ -274,7 +274,10 @@ class LoopbackBinance:
     def _check_key(self, key: str) -> None:
         if not key:
             raise WireError(-2014, "API-key format invalid.", 401)
-        if not (hmac.compare_digest(key, self.settings.api_key) and self.mischief.ip_allowed):
+        if not (
+            hmac.compare_digest(key.encode(), self.settings.api_key.encode())
+            and self.mischief.ip_allowed
+        ):
             raise WireError(-2015, "Invalid API-key, IP, or permissions for action.", 401)
 
     def _check_time(self, params: Params, now_ms: int) -> None:
@@ -292,7 +295,7 @@ class LoopbackBinance:
     def _check_signature(self, text: str, params: Params) -> None:
         secret = self.settings.api_secret.encode()
         right = hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(right, need(params, "signature")):
+        if not hmac.compare_digest(right.encode(), need(params, "signature").encode()):
             raise WireError(-1022, "Signature for this request is not valid.")
 
     def _refusal(self, error: WireError) -> Outcome:
