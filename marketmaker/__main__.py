@@ -24,6 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     from marketmaker.cli import (
         alerts,
         backtest,
+        bench,
         check,
         control,
         doctor,
@@ -72,6 +73,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     simulate.add_arguments(simulating, [fault.value for fault in Fault])
     simulating.set_defaults(run=run_simulation)
+    benching = subparsers.add_parser("bench", help="time the way from a trade to its order")
+    bench.add_arguments(benching)
+    benching.set_defaults(run=run_bench)
     playing = subparsers.add_parser("venue", help="run a venue on this machine to rehearse against")
     venue.add_arguments(playing)
     playing.set_defaults(run=play_venue)
@@ -137,6 +141,18 @@ def run_record(args: argparse.Namespace) -> int:
     from marketmaker import recorder
 
     return recorder.run_record(args)
+
+
+def run_bench(args: argparse.Namespace) -> int:
+    from marketmaker.errors import ConfigError
+
+    try:
+        from marketmaker import benching
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"bench needs {error.name}: install it with pip install 'marketmaker[live,ledger]'"
+        ) from error
+    return benching.run(args)
 
 
 def play_venue(args: argparse.Namespace) -> int:

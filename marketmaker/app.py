@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from marketmaker import __version__, crash, logs
-from marketmaker.adapters.protocol import Adapter
+from marketmaker.adapters.protocol import Adapter, ReadsAhead
 from marketmaker.config import Configuration, check_symbol
 from marketmaker.core.position_manager import PositionManager
 from marketmaker.core.recollection import recollect
@@ -61,6 +61,7 @@ from marketmaker.runtime.remains import read_remains
 from marketmaker.runtime.risk_monitor import RiskMonitor
 from marketmaker.runtime.send_line import Channel
 from marketmaker.runtime.state_store import StateStore
+from marketmaker.runtime.turn import Turn
 from marketmaker.shutdown import CORE_SHARE, Shutdown, by
 from marketmaker.summary import RunReport
 from marketmaker.symbol import (
@@ -148,6 +149,9 @@ class Application:
             on_recovered=self._disk_recovered,
             write=journal_write,
         )
+        self._turn = Turn()
+        if isinstance(adapter, ReadsAhead):
+            adapter.take_turns(self._turn)
         self._disk_troubles: dict[str, str] = {}
         self._ledger_account = ledger_account
         self._ledger_in_thread = ledger_in_thread
@@ -202,6 +206,9 @@ class Application:
     def _adopt(self, settings: Settings) -> None:
         self.settings = settings
 
+    def has_ordered(self) -> bool:
+        return self.first_order_s is not None
+
     async def run(self) -> RunReport:
         """Until `stop` or a failure. Raises ConfigError when the configuration or the account cannot trade."""
         try:
@@ -253,6 +260,7 @@ class Application:
         for name, service in self.desk.services():
             self._attend(service, name)
         await self._ask("connect", self.adapter.connect)
+        self.executor.adopt(self.settings.execution)
         self.bookkeeper = await self._hire_when_it_can_write()
         for index, chosen in enumerate(self._chosen):
             self.symbols.append(await self._build_symbol(index, chosen))
@@ -316,7 +324,7 @@ class Application:
             order_lifetime_s=adapter.capabilities.order_lifetime_s,
             memory=memory,
         )
-        queue = EventQueue()
+        queue = EventQueue(turn=self._turn)
         channel = Channel(name=chosen.name, instrument=instrument, queue=queue)
         since_ns = (clock.now_ns() if memory is None else memory.booked_ns) - OVERLAP_NS
         reconciler = Reconciler(

@@ -31,6 +31,7 @@ from marketmaker.ledger.url import secrets_in
 from marketmaker.model.settings import Settings, SymbolSettings
 from marketmaker.no_dumps import forbid_core_dumps
 from marketmaker.runtime.clock import Clock, RealClock
+from marketmaker.runtime.garbage import collect_by_the_clock
 from marketmaker.runtime.instance_lock import account_of
 from marketmaker.runtime.notify import Notifier
 from marketmaker.sim.loop import LoopClock, VirtualTimeLoop
@@ -245,6 +246,8 @@ async def trade(
     """`beside`: what runs as long as the application does."""
     with signals_stop(app):
         helpers = [asyncio.create_task(each) for each in beside]
+        if args.speed == 1.0:
+            helpers.append(asyncio.create_task(collect_by_the_clock(app.has_ordered)))
         if args.duration is not None:
             helpers.append(asyncio.create_task(stop_after(app, args.duration)))
         if tty and app.desk.doorkeeper is not None:

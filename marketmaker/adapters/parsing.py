@@ -24,6 +24,7 @@ NOTHING = msgspec.Raw(b"null")
 """Default of a field that is kept as it was written: the field was not there, or null."""
 PLAIN = re.compile(r"-?\d{1,20}(?:\.\d{1,20})?", re.ASCII)
 DIGITS_MAX = 32
+REMEMBERED = 1024
 MS_MAX = 1 << 43
 
 S = TypeVar("S")
@@ -55,9 +56,21 @@ class Steps:
         self.decimals = max(0, -exponent)
         self._units = int(step.scaleb(self.decimals))
         self._scale = 10**self.decimals
+        self._known: dict[str, int] = {}
 
     def parse(self, text: str) -> int:
-        """`"3010.21"` at a step of 0.01 is 301021. Refuses anything off the step or below zero."""
+        """`"3010.21"` at a step of 0.01 is 301021. Refuses anything off the step or below zero.
+
+        What was read lately is remembered: an order's price and quantities come back in its answer and its events.
+        """
+        steps = self._known.get(text)
+        if steps is None:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            steps = self._known[text] = self._read(text)
+        return steps
+
+    def _read(self, text: str) -> int:
         whole, _, part = text.partition(".")
         if len(part) != self.decimals:
             part = part.rstrip("0").ljust(self.decimals, "0")

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from marketmaker.errors import VenueError
 from marketmaker.model.account import AccountState, Position
@@ -49,6 +49,27 @@ class Capabilities:
     order_burst: int
     order_lifetime_s: float | None = None
     request_lifetime_s: float = 5.0
+
+
+class Turn(Protocol):
+    """Brackets what an adapter read from a socket at once, so that it is acted on as a whole and without delay.
+
+    `begin` before a message is passed to the listeners; after it `more` when another message of the same reading
+    follows, or `end` when none does: by then the orders that the messages called for have been handed to `place`.
+    """
+
+    def begin(self) -> None: ...
+    def more(self) -> None: ...
+    def end(self) -> None: ...
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """An adapter that says what it read at once. What others pass on is acted on in the loop's next turn."""
+
+    def take_turns(self, turn: Turn) -> None:
+        """Called once, before `connect`."""
+        ...
 
 
 class PriceListener(Protocol):

@@ -29,6 +29,7 @@ from typing import Protocol
 from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from marketmaker.adapters.backoff import Backoff
+from marketmaker.adapters.protocol import Turn
 from marketmaker.errors import NotSent, StreamBroken, VenueError
 
 MESSAGE_MAX = 8 * 1024 * 1024
@@ -40,7 +41,10 @@ _SILENT.setLevel(logging.CRITICAL + 1)
 
 
 class Socket(Protocol):
-    """One open WebSocket. None of these waits."""
+    """One open WebSocket. None of these waits. `more`: the message being heard is not the last of those that were read
+    at once."""
+
+    more: bool
 
     def send(self, message: bytes) -> None: ...
     def ping(self) -> None: ...
@@ -76,6 +80,21 @@ class Timing:
     age_s: float = 23 * 3600.0
     linger_s: float = 5.0
     settled_s: float = 30.0
+
+
+class NoTurn:
+    def begin(self) -> None:
+        pass
+
+    def more(self) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+
+NO_TURN = NoTurn()
+"""For those who act on nothing."""
 
 
 class Link:
@@ -123,6 +142,7 @@ class Session:
         dial: Dial | None = None,
     ) -> None:
         self.name = name
+        self.turn: Turn = NO_TURN
         self.timing = timing or Timing()
         self.link: Link | None = None
         self.opened = 0
@@ -277,12 +297,19 @@ class Session:
 
     def _hear(self, link: Link, message: bytes) -> None:
         link.heard = True
+        turn = self.turn
         if message and not link.gone:
+            turn.begin()
             try:
                 self._on_message(link, message)
             except Exception as error:
                 self._failure = self._failure or error
                 self._due.set()
+        socket = link.socket
+        if socket is not None and socket.more:
+            turn.more()
+        else:
+            turn.end()
 
     def _close(self, link: Link, reason: str) -> None:
         try:
@@ -346,6 +373,7 @@ class PicowsSocket(WSListener):  # type: ignore[misc, unused-ignore]
         self._transport: WSTransport | None = None
         self._parts = bytearray()
         self._reason = "connection lost"
+        self.more = False
 
     def send(self, message: bytes) -> None:
         assert self._transport is not None
@@ -365,6 +393,7 @@ class PicowsSocket(WSListener):  # type: ignore[misc, unused-ignore]
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
+        self.more = not frame.last_in_buffer
         if kind == TEXT and frame.fin:
             self._heard(frame.get_payload_as_bytes())
         elif kind in (TEXT, BINARY, CONTINUATION):

@@ -12,7 +12,9 @@ the backlog (unless the stream really is down), and `on_overflow` asks for a sna
 fall inside that bracket and go too. Refusals, gates, snapshots and stop requests are never given up; when they alone
 fill half the bound the engine has stopped reading, which is a bug of ours.
 
-Events must not flow for ever without letting others run: after `STREAK_MAX` events without a pause `get` yields once.
+Who reads. `serve` names the one consumer. It is called with event after event, never from inside `put` or
+`offer_price`: within a turn (`runtime.turn`) at the turn's end, otherwise in the loop's next turn. Events must not flow
+for ever without letting others run: after `STREAK_MAX` of them the rest waits for another turn of the loop.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from marketmaker.model.event import (
     PriceChanged,
 )
 from marketmaker.model.instrument import Ticks
+from marketmaker.runtime.turn import Turn
 
 BOUND = 100_000
 STREAK_MAX = 64
@@ -43,21 +46,26 @@ RETOLD = (OrderReported, OrderStreamLost, OrderStreamRestored)
 class EventQueue:
     """Many producers, exactly one consumer, all on one event loop.
 
+    `prompt`: the price delivered last was acted on as soon as it was heard, not kept for later.
     Counters: `prices_quiet`, `prices_loud` (as they came in), `prices_delivered`, `depth_max` (events waiting, price
     not counted), `overflows`.
     """
 
-    def __init__(self, *, bound: int = BOUND) -> None:
+    def __init__(self, *, bound: int = BOUND, turn: Turn | None = None) -> None:
         self._bound = bound
+        self._turn = turn or Turn()
         self._events: deque[Event] = deque()
-        self._waiter: asyncio.Future[None] | None = None
-        self._streak = 0
+        self._consume: Callable[[Event], None] | None = None
+        self._failed: Callable[[Exception], None] | None = None
+        self._due = False
         self._order_stream_up = False
         self._price: Ticks | None = None
         self._price_venue_ns = 0
         self._price_local_ns = 0
+        self._price_loud = False
         self._quiet_low, self._quiet_high = NEVER_QUIET
         self.on_overflow: Callable[[str], None] | None = None
+        self.prompt = False
         self.prices_quiet = 0
         self.prices_loud = 0
         self.prices_delivered = 0
@@ -80,9 +88,8 @@ class EventQueue:
     @quiet_band.setter
     def quiet_band(self, band: tuple[int, int] | None) -> None:
         self._quiet_low, self._quiet_high = band if band is not None else NEVER_QUIET
-        price = self._price
-        if price is not None and not self._quiet_low <= price <= self._quiet_high:
-            self._wake()
+        if self._price is not None:
+            self._wake_if_loud()
 
     def offer_price(self, price_ticks: Ticks, ts_venue_ns: int, ts_local_ns: int) -> None:
         """Replace the pending price. Called for every tick; builds nothing."""
@@ -91,8 +98,10 @@ class EventQueue:
         self._price_local_ns = ts_local_ns
         if self._quiet_low <= price_ticks <= self._quiet_high:
             self.prices_quiet += 1
+            self._price_loud = False
             return
         self.prices_loud += 1
+        self._price_loud = True
         self._wake()
 
     def put_price(self, event: PriceChanged) -> None:
@@ -113,38 +122,64 @@ class EventQueue:
         self.depth_max = max(self.depth_max, len(self._events))
         self._wake()
 
-    async def get(self) -> Event:
-        """The next event. Cancelling a waiting `get` loses nothing."""
-        if self._waiter is not None:
+    def serve(self, consume: Callable[[Event], None], failed: Callable[[Exception], None]) -> None:
+        """From here on `consume` gets every event. What it raises goes to `failed`, and nothing more is consumed.
+
+        Raises InvariantBroken when somebody consumes already.
+        """
+        if self._consume is not None:
             raise InvariantBroken("an event queue has a second consumer")
-        if self._streak >= STREAK_MAX:
-            self._streak = 0
-            await asyncio.sleep(0)
-        while (event := self.poll()) is None:
-            self._streak = 0
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        self._streak += 1
-        return event
+        self._consume, self._failed = consume, failed
+        self._wake_if_loud()
+
+    def release(self) -> None:
+        """Nobody consumes any more; what waits goes on waiting."""
+        self._consume = self._failed = None
 
     def poll(self) -> Event | None:
-        """What `get` would return now, None if it would wait."""
+        """The next event to be consumed, None if there is nothing to wake anybody for."""
         price = self._price
         if price is not None and (self._events or not self._quiet_low <= price <= self._quiet_high):
             self._price = None
+            self.prompt = self._price_loud
             self.prices_delivered += 1
             return PriceChanged(
                 price_ticks=price, ts_venue_ns=self._price_venue_ns, ts_ns=self._price_local_ns
             )
         return self._events.popleft() if self._events else None
 
+    def _wake_if_loud(self) -> None:
+        price = self._price
+        if self._events or (price is not None and not self._quiet_low <= price <= self._quiet_high):
+            self._wake()
+
     def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if self._due or self._consume is None:
+            return
+        self._due = True
+        if self._turn.open:
+            self._turn.add(self._pump)
+        else:
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
+        consume = self._consume
+        try:
+            for _ in range(STREAK_MAX):
+                if consume is None or (event := self.poll()) is None:
+                    self._due = False
+                    return
+                consume(event)
+                consume = self._consume
+        except Exception as error:
+            failed = self._failed
+            self._due = False
+            self.release()
+            assert failed is not None
+            failed(error)
+            return
+        self._due = False
+        self._wake_if_loud()
 
     def _give_up_reports(self, newcomer: Event) -> None:
         kept: deque[Event] = deque()

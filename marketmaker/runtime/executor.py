@@ -1,7 +1,7 @@
 """Sends orders of all symbols of one account, within its budget, and turns every outcome into an event.
 
-Sending is synchronous: `submit` hands everything the token bucket allows to the adapter before it returns, and a task
-of the executor's own awaits the answer. What the bucket does not allow waits in three lines: cancels, reduce-only
+Sending is synchronous: `submit` hands everything the token bucket allows to the adapter before it returns, and is
+called back with the answer. What the bucket does not allow waits in three lines: cancels, reduce-only
 placements, opening placements. A lower line moves only while the higher ones are empty, and inside a line the symbols
 take turns. Batches take what is waiting right now; nothing waits for a batch to fill. One order costs one token.
 
@@ -30,7 +30,8 @@ import random
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import TypeVar, assert_never
+from functools import partial
+from typing import Any, NamedTuple, assert_never
 
 import structlog
 
@@ -78,7 +79,14 @@ SHORTEST_WAIT_S = 1e-6
 """A timer never rounds to nothing: the loop's clock is coarser than a nanosecond."""
 
 OrderAction = PlaceOrder | CancelOrder | QueryOrder
-T = TypeVar("T")
+
+
+class Awaited(NamedTuple):
+    """Who waits for an answer, until when by the loop's clock, and for how many orders it speaks."""
+
+    deadline_s: float
+    orders: int
+    hear: Callable[[Sequence[Any]], None]
 
 
 class Executor:
@@ -101,6 +109,7 @@ class Executor:
         self._settings = settings
         self._clock = clock
         self._bucket = bucket
+        self._limits = adapter.capabilities
         self._rng = rng
         self._cancels: SendLine[OrderRef] = SendLine()
         self._reducing: SendLine[NewOrder] = SendLine()
@@ -111,6 +120,8 @@ class Executor:
         self._questions: dict[str, deque[tuple[Channel, ClientOrderId]]] = {}
         self._questions_open: Counter[str] = Counter()
         self._tasks: dict[asyncio.Task[None], None] = {}
+        self._answers: dict[asyncio.Future[Sequence[Any]], Awaited] = {}
+        self._answers_timer: asyncio.TimerHandle | None = None
         self._pump_timer: asyncio.TimerHandle | None = None
         self._stopped = False
         self._ended = asyncio.Event()
@@ -150,7 +161,7 @@ class Executor:
     def adopt(self, settings: ExecutionSettings) -> None:
         """Other times and another budget from now on; what is under way keeps its deadline."""
         self._settings = settings
-        capabilities = self._adapter.capabilities
+        capabilities = self._limits = self._adapter.capabilities
         self._bucket.retune(
             rate_per_s=min(settings.orders_per_s, capabilities.orders_per_s),
             burst=min(settings.burst, capabilities.order_burst),
@@ -224,14 +235,15 @@ class Executor:
         )  # a request just handed over begins, so that it can be cancelled cleanly
         timers = [job.timer for job in self._placing.values()]
         timers += [job.timer for job in self._cancelling.values()]
-        timers.append(self._pump_timer)
+        timers += (self._pump_timer, self._answers_timer)
         for timer in timers:
             if timer is not None:
                 timer.cancel()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        open_still: list[asyncio.Future[Any]] = [*self._tasks, *self._answers]
+        self._answers.clear()
+        for each in open_still:
+            each.cancel()
+        await asyncio.gather(*open_still, return_exceptions=True)
 
     # Accepting
 
@@ -273,7 +285,7 @@ class Executor:
     # Sending
 
     def _pump(self) -> None:
-        limits = self._adapter.capabilities
+        limits = self._limits
         now_ns = self._clock.now_ns()
         while self._cancels:
             room = self._room(now_ns, cancel=True)
@@ -309,7 +321,7 @@ class Executor:
         except Exception as error:
             self._hear_places(jobs, self._same_for_all(error, len(jobs)))
         else:
-            self._own(self._await_places(jobs, answer))
+            self._await(answer, len(jobs), partial(self._hear_places, jobs))
 
     def _send_cancels(self, jobs: list[Job[OrderRef]], now_ns: int) -> None:
         self._bucket.take(len(jobs), now_ns, cancel=True)
@@ -323,37 +335,57 @@ class Executor:
         except Exception as error:
             self._hear_cancels(jobs, self._same_for_all(error, len(jobs)))
         else:
-            self._own(self._await_cancels(jobs, answer))
+            self._await(answer, len(jobs), partial(self._hear_cancels, jobs))
 
-    async def _await_places(
-        self, jobs: list[Job[NewOrder]], answer: Awaitable[Sequence[OrderReport | VenueError]]
-    ) -> None:
-        self._hear_places(jobs, await self._outcomes(answer, len(jobs)))
-
-    async def _await_cancels(
+    def _await(
         self,
-        jobs: list[Job[OrderRef]],
-        answer: Awaitable[Sequence[OrderReport | VenueError | None]],
+        answer: Awaitable[Sequence[Any]],
+        count: int,
+        hear: Callable[[Sequence[Any]], None],
     ) -> None:
-        self._hear_cancels(jobs, await self._outcomes(answer, len(jobs)))
+        """`hear` gets one outcome per order, whatever the adapter does. No task of ours: an answer that is a future
+        calls back when it is there, and one timer watches over the oldest of them."""
+        future = asyncio.ensure_future(answer)
+        deadline_s = asyncio.get_running_loop().time() + self._settings.request_timeout_s
+        self._answers[future] = Awaited(deadline_s, count, hear)
+        future.add_done_callback(self._answered)
+        if self._answers_timer is None:
+            self._answers_timer = self._later(self._settings.request_timeout_s, self._expire)
 
-    async def _outcomes(
-        self, answer: Awaitable[Sequence[T]], count: int
-    ) -> Sequence[T | Exception]:
-        """One outcome per order, whatever the adapter does."""
-        timeout_s = self._settings.request_timeout_s
+    def _answered(self, future: asyncio.Future[Sequence[Any]]) -> None:
+        awaited = self._answers.pop(future, None)
+        if awaited is None or future.cancelled():
+            return
+        error = future.exception()
+        if error is None:
+            outcomes = future.result()
+            if len(outcomes) != awaited.orders:
+                error = MalformedMessage(f"{len(outcomes)} outcomes for {awaited.orders} orders")
         try:
-            async with asyncio.timeout(timeout_s):
-                outcomes = await answer
-        except TimeoutError:
-            error: Exception = OutcomeUnknown(f"no answer within {timeout_s:g} s")
-        except Exception as raised:
-            error = raised
-        else:
-            if len(outcomes) == count:
-                return outcomes
-            error = MalformedMessage(f"{len(outcomes)} outcomes for {count} orders")
-        return self._same_for_all(error, count)
+            if error is None:
+                awaited.hear(outcomes)
+            elif isinstance(error, Exception):
+                awaited.hear(self._same_for_all(error, awaited.orders))
+            else:
+                raise error
+        except Exception as failure:
+            self._fail(failure)
+
+    def _expire(self) -> None:
+        """Those whose time is over: nobody knows what became of them."""
+        now_s = asyncio.get_running_loop().time()
+        timeout_s = self._settings.request_timeout_s
+        self._answers_timer = None
+        while self._answers:
+            future, awaited = next(iter(self._answers.items()))
+            left_s = awaited.deadline_s - now_s
+            if left_s > 0:
+                self._answers_timer = self._later(left_s, self._expire)
+                return
+            del self._answers[future]
+            future.cancel()
+            error = OutcomeUnknown(f"no answer within {timeout_s:g} s")
+            awaited.hear(self._same_for_all(error, awaited.orders))
 
     def _same_for_all(self, error: Exception, count: int) -> list[Exception]:
         if not isinstance(error, VenueError):

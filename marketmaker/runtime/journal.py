@@ -43,6 +43,7 @@ from marketmaker.runtime.wire_format import (
     to_json,
     to_text,
 )
+from marketmaker.runtime.wire_text import line_text
 
 FORMAT = 1
 FLUSH_INTERVAL_S = 0.2
@@ -130,12 +131,12 @@ class Journal:
 
     def heard(self, symbol_index: int, event: Event) -> None:
         if self.path:
-            self._add(f'{{"s":{symbol_index},"e":{to_text(to_json(event))}}}')
+            self._add(f'{{"s":{symbol_index},"e":{line_text(event)}}}')
 
     def decided(self, symbol_index: int, actions: Sequence[Action]) -> None:
         if self.path and actions:
-            items = [to_json(action) for action in actions]
-            self._add(f'{{"s":{symbol_index},"a":{to_text(items)}}}')
+            items = ",".join([line_text(action) for action in actions])
+            self._add(f'{{"s":{symbol_index},"a":[{items}]}}')
 
     async def run(self) -> None:
         """Writes what is waiting 0.2 s after the first of it came; the only one to try again after a failure."""

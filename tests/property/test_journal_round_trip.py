@@ -32,6 +32,7 @@ from marketmaker.runtime.wire_format import (
     to_json,
     to_text,
 )
+from marketmaker.runtime.wire_text import line_text
 from tests.strategies import ACTION_TYPES, EVENT_TYPES, actions, events, values
 
 VALUE_TYPES: tuple[type[Any], ...] = (
@@ -69,6 +70,7 @@ JSON = st.recursive(
 def over_the_wire(value: object) -> Any:
     line = to_text(to_json(value))
     assert line.isascii() and "\n" not in line
+    assert line_text(value) == line
     return json.loads(line)
 
 

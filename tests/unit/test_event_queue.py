@@ -20,6 +20,7 @@ from marketmaker.model.event import (
 from marketmaker.model.instrument import Ticks
 from marketmaker.model.order import ClientOrderId, Side
 from marketmaker.runtime.event_queue import STREAK_MAX, EventQueue
+from marketmaker.runtime.turn import Turn
 from tests.support.fakes import drain_queue, make_price, make_report
 
 
@@ -92,64 +93,142 @@ def test_a_loud_price_followed_by_a_quiet_one_before_delivery_is_quiet() -> None
     assert queue.prices_loud == queue.prices_quiet == 1
 
 
+class Consumer:
+    """Keeps what it is given; `failure` is what it made of the event that it choked on."""
+
+    def __init__(self, queue: EventQueue, *, chokes_on: Event | None = None) -> None:
+        self.heard: list[Event] = []
+        self.failure: Exception | None = None
+        self._chokes_on = chokes_on
+        queue.serve(self._hear, self._fail)
+
+    def _hear(self, event: Event) -> None:
+        if event == self._chokes_on:
+            raise InvariantBroken("cannot swallow this")
+        self.heard.append(event)
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = error
+
+
 async def test_a_quiet_price_wakes_nobody_and_a_band_that_makes_it_loud_does() -> None:
     queue = EventQueue()
     queue.quiet_band = (90, 110)
-    getting = asyncio.ensure_future(queue.get())
-    await asyncio.sleep(0)
+    consumer = Consumer(queue)
     queue.put_price(make_price(100))
     await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert not getting.done()
+    assert consumer.heard == []
     queue.quiet_band = None
-    assert await getting == make_price(100)
-
-
-async def test_a_waiting_consumer_is_woken_by_an_event() -> None:
-    queue = EventQueue()
-    getting = asyncio.ensure_future(queue.get())
     await asyncio.sleep(0)
+    assert consumer.heard == [make_price(100)]
+
+
+async def test_outside_a_turn_an_event_is_consumed_in_the_next_turn_of_the_loop() -> None:
+    queue = EventQueue()
+    consumer = Consumer(queue)
     queue.put(due(7))
-    assert await getting == due(7)
-
-
-async def test_cancelling_a_woken_get_loses_nothing() -> None:
-    queue = EventQueue()
-    getting = asyncio.ensure_future(queue.get())
+    assert consumer.heard == []
     await asyncio.sleep(0)
+    assert consumer.heard == [due(7)]
+
+
+async def test_what_came_before_the_consumer_waits_for_it() -> None:
+    queue = EventQueue()
     queue.put(due(1))
-    getting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await getting
-    assert await queue.get() == due(1)
+    consumer = Consumer(queue)
+    await asyncio.sleep(0)
+    assert consumer.heard == [due(1)]
+
+
+async def test_within_a_turn_only_its_newest_price_is_consumed_and_at_its_end() -> None:
+    turn = Turn()
+    queue, other = EventQueue(turn=turn), EventQueue(turn=turn)
+    consumer, bystander = Consumer(queue), Consumer(other)
+    for ticks in (100, 101):
+        turn.begin()
+        queue.put_price(make_price(ticks))
+        turn.more()
+    turn.begin()
+    queue.put_price(make_price(99))
+    other.put(due(1))
+    assert consumer.heard == bystander.heard == []
+    turn.end()
+    assert consumer.heard == [make_price(99)]
+    assert bystander.heard == [due(1)]
+    await asyncio.sleep(0)
+    assert consumer.heard == [make_price(99)]
+
+
+async def test_a_turn_whose_last_message_never_comes_ends_by_itself() -> None:
+    turn = Turn()
+    queue = EventQueue(turn=turn)
+    consumer = Consumer(queue)
+    turn.begin()
+    queue.put_price(make_price(100))
+    turn.more()
+    await asyncio.sleep(0)
+    assert consumer.heard == [make_price(100)]
+    queue.put(due(1))
+    await asyncio.sleep(0)
+    assert consumer.heard == [make_price(100), due(1)]
+
+
+async def test_what_is_put_while_consuming_comes_next_and_never_in_between() -> None:
+    queue, order = EventQueue(), []
+
+    def consume(event: Event) -> None:
+        order.append(("begin", event.ts_ns))
+        if event.ts_ns < 3:
+            queue.put(due(event.ts_ns + 1))
+        order.append(("end", event.ts_ns))
+
+    queue.serve(consume, lambda error: None)
+    queue.put(due(1))
+    await asyncio.sleep(0)
+    assert order == [(what, number) for number in (1, 2, 3) for what in ("begin", "end")]
+
+
+async def test_a_released_consumer_loses_nothing() -> None:
+    queue = EventQueue()
+    Consumer(queue)
+    queue.put(due(1))
+    queue.release()
+    await asyncio.sleep(0)
+    successor = Consumer(queue)
+    await asyncio.sleep(0)
+    assert successor.heard == [due(1)]
 
 
 async def test_a_second_consumer_is_an_invariant_broken() -> None:
     queue = EventQueue()
-    getting = asyncio.ensure_future(queue.get())
-    await asyncio.sleep(0)
+    Consumer(queue)
     with pytest.raises(InvariantBroken):
-        await queue.get()
-    getting.cancel()
+        Consumer(queue)
+
+
+async def test_a_consumer_that_breaks_is_told_of_once_and_gets_nothing_more() -> None:
+    queue = EventQueue()
+    consumer = Consumer(queue, chokes_on=due(2))
+    for number in (1, 2, 3):
+        queue.put(due(number))
+    await asyncio.sleep(0)
+    queue.put(due(4))
+    await asyncio.sleep(0)
+    assert consumer.heard == [due(1)]
+    assert isinstance(consumer.failure, InvariantBroken)
+    assert drain_queue(queue) == [due(3), due(4)]
 
 
 async def test_a_long_backlog_lets_others_run_now_and_then() -> None:
     queue = EventQueue()
     for number in range(3 * STREAK_MAX):
         queue.put(due(number))
-    turns = 0
-
-    async def other() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    task = asyncio.ensure_future(other())
-    heard = [await queue.get() for _ in range(3 * STREAK_MAX)]
-    task.cancel()
-    assert heard == [due(number) for number in range(3 * STREAK_MAX)]
-    assert turns == 2
+    consumer = Consumer(queue)
+    seen = []
+    for _ in range(3):
+        await asyncio.sleep(0)
+        seen.append(len(consumer.heard))
+    assert seen == [STREAK_MAX, 2 * STREAK_MAX, 3 * STREAK_MAX]
 
 
 def test_an_overflow_gives_up_reports_only_and_asks_for_a_snapshot() -> None:

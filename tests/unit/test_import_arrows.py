@@ -89,6 +89,7 @@ ROOMS = {
     "bookkeeper": Room(ours=ANYTHING, outside=names("structlog")),
     "app": Room(ours=ANYTHING, outside=ANYTHING),
     "launch": Room(ours=ANYTHING, outside=ANYTHING),
+    "benching": Room(ours=ANYTHING),
     "simulation": Room(ours=ANYTHING, outside=ANYTHING),
     "backtesting": Room(ours=ANYTHING),
     "online_check": Room(ours=ANYTHING),

@@ -223,6 +223,7 @@ class FakeSocket:
         self.pings = 0
         self.open = True
         self.pongs = True
+        self.more = False
 
     def send(self, message: bytes) -> None:
         self.sent.append(message)

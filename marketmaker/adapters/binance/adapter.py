@@ -137,6 +137,7 @@ from marketmaker.adapters.protocol import (
     Capabilities,
     OrderListener,
     PriceListener,
+    Turn,
 )
 from marketmaker.adapters.rest import Rest, build_json, no_key
 from marketmaker.adapters.subscriptions import Subscriptions
@@ -304,6 +305,10 @@ class Binance:
     @property
     def client_order_ids(self) -> TextForm:
         return self._ids
+
+    def take_turns(self, turn: Turn) -> None:
+        for session in (self._prices, self._private, self._entry):
+            session.turn = turn
 
     # -- life ----------------------------------------------------------------------------------------
 
