@@ -26,6 +26,7 @@ from typing import Any
 from marketmaker import launch
 from marketmaker.adapters.binance.adapter import Binance
 from marketmaker.adapters.websocket import Link, Session
+from marketmaker.cli import run as run_command
 from marketmaker.core.position_manager import PositionManager
 from marketmaker.errors import MarketMakerError
 from marketmaker.ledger.writer import Ledger
@@ -166,15 +167,10 @@ def run(args: argparse.Namespace) -> int:
 
 def daemon(path: Path, *, began_s: float) -> int:
     """`marketmaker run PATH`, its words kept out of ours."""
-    args = argparse.Namespace(
-        config=str(path),
-        duration=None,
-        feed=None,
-        speed=1.0,
-        summary=None,
-        journal=None,
-        began_s=began_s,
-    )
+    parser = argparse.ArgumentParser()
+    run_command.add_arguments(parser)
+    args = parser.parse_args([str(path)])
+    args.began_s = began_s
     kept_out, kept_err = os.dup(1), os.dup(2)
     with open(path.with_suffix(".log"), "wb") as log:
         os.dup2(log.fileno(), 1)

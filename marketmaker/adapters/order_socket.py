@@ -102,7 +102,6 @@ class Requests:
         if count == 0:
             flight.future.set_result([])
             return flight.future
-        flight.timer = loop.call_later(self._timeout_s, self._expire, flight)
         if (refusal := self._refused(operation)) is not None:
             for index in range(count):
                 flight.land(index, refusal)
@@ -116,6 +115,8 @@ class Requests:
             except NotSent as error:
                 del self._in_flight[str(number)]
                 sent.land_all(NotSent(error.message, venue=self._venue, operation=operation))
+        if flight.open:
+            flight.timer = loop.call_later(self._timeout_s, self._expire, flight)
         return flight.future
 
     def answered(self, number: str) -> Sent | None:

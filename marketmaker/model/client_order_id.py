@@ -57,6 +57,7 @@ def first_sequence(now_ms: int, form: ClientOrderIdForm) -> int:
     return (now_ms - EPOCH_MS) % form.sequences
 
 
+REMEMBERED = 4096
 PAIRS = [first + second for first in DIGITS for second in DIGITS]
 
 
@@ -90,17 +91,27 @@ class TextForm:
         self.prefix = lead + tag.rjust(3, "0")
         self.length = 17 + len(lead)
         self._at = len(self.prefix)
+        self._made: dict[str, ClientOrderId] = {}
 
     def encode(self, order: ClientOrderId) -> str:
+        """Remembered for a while, since an order's id comes back in its answer and in its events."""
         body = (
             self.prefix
             + SIDE_LETTER[order.side]
             + base36(zigzag(order.slot), 4)
             + base36(order.sequence % self.sequences, 8)
         )
-        return body + check_character(body)
+        wire = body + check_character(body)
+        if order.sequence < self.sequences:
+            if len(self._made) >= REMEMBERED:
+                self._made.clear()
+            self._made[wire] = order
+        return wire
 
     def decode(self, wire: str) -> ClientOrderId | None:
+        made = self._made.get(wire)
+        if made is not None:
+            return made
         if len(wire) != self.length or not wire.startswith(self.prefix):
             return None
         own = wire[self._at :]

@@ -814,6 +814,9 @@ class Binance:
     def _hear_private(self, link: Link, message: bytes) -> None:
         ts_local_ns = self._now_ns()
         try:
+            if message.startswith(b'{"e":"ORDER_TRADE_UPDATE"'):
+                self._hear_order(read_order_update(message).o, ts_local_ns)
+                return
             message = unwrap(message)
             kind = read_kind(message).e
             match kind:
