@@ -93,12 +93,15 @@ def test_a_dask_cluster_one_worker_of_which_is_killed_gives_what_one_process_giv
 def test_a_killed_sweep_goes_on_where_it_was(
     files: Files, tmp_path: Path, alone: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Killed in the middle of a line, too: what is not whole is done again."""
+    """Killed in the middle of a line, too: what is not whole is done again. Its workers do not outlive it."""
     trials = tmp_path / "trials.jsonl"
-    process = start(command(files, tmp_path, "--trials", 24, "--jobs", 1))
+    process = start(command(files, tmp_path, "--trials", 24, "--jobs", 2))
     wait_until(lambda: lines_in(trials) > 11, process)
+    helpers = children_of(process.pid)
     process.kill()
     process.communicate()
+    assert len(helpers) == 2
+    wait_until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in helpers))
     kept = lines_in(trials)
     with trials.open("ab") as file:
         file.write(b'{"trial":23,"par')
