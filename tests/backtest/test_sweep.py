@@ -99,7 +99,7 @@ def test_a_killed_sweep_goes_on_where_it_was(
     wait_until(lambda: lines_in(trials) > 11, process)
     helpers = children_of(process.pid)
     process.kill()
-    process.communicate()
+    process.communicate(timeout=60)
     assert len(helpers) == 2
     wait_until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in helpers))
     kept = lines_in(trials)
