@@ -22,7 +22,7 @@ from marketmaker.web.guard import Guard
 from marketmaker.web.link import Message, pack, read_message
 from marketmaker.web.server import Server
 
-PRIORITY = 10
+PRIORITY = 15
 CLOSE_TIMEOUT_S = 0.5
 
 
@@ -77,6 +77,8 @@ def main() -> None:
     forbid_core_dumps(undumpable=True)
     with suppress(OSError):
         os.nice(PRIORITY)
+        if hasattr(os, "SCHED_BATCH"):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     link, *listeners = [socket.socket(fileno=number) for number in numbers]
     for sock in (link, *listeners):
         sock.setblocking(False)
