@@ -13,12 +13,14 @@ import hmac
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from marketmaker.web.routes import Access
 
 LOCAL_NAME = "localhost"
 FORWARDING = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
+NAMES_KEPT = 256
 FROM_ELSEWHERE = frozenset({"cross-site", "same-site"})
 
 
@@ -77,6 +79,7 @@ def bare(host: str) -> str:
     return host.rpartition(":")[0] if host.count(":") == 1 else host
 
 
+@lru_cache(maxsize=NAMES_KEPT)
 def is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
@@ -85,5 +88,6 @@ def is_address(name: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=NAMES_KEPT)
 def is_local(name: str) -> bool:
     return name == LOCAL_NAME or (is_address(name) and ipaddress.ip_address(name).is_loopback)

@@ -139,7 +139,7 @@ const KIND_TAGS = { fill: "blue", order: "", alert: "warn", gate: "warn", operat
 
 function newsText(each, tick) {
   const decimals = tick ? decimalsOf(tick) : 2;
-  if (each.kind === "fill") return `${say(each.side)} ${trimmed(each.qty)} @ ${number(each.price, decimals)} · ${say(each.maker ? "maker" : "taker")}`;
+  if (each.kind === "fill") return `${say(each.side)} ${trimmed(each.qty)} @ ${number(each.price, decimals)}${each.maker ? "" : ` · ${say("taker")}`}`;
   if (each.kind === "order") return `${say(each.side)} ${trimmed(each.qty)} @ ${number(each.price, decimals)} · ${each.text}`;
   return reason(each.text);
 }

@@ -60,7 +60,7 @@ function frame(pen, area, scaleY, low, high, from, to, decimals, rightLabels) {
     pen.stroke();
     pen.textAlign = "left";
     if (rightLabels) pen.fillText(number(at, Math.min(fewest, 6)), area.right + 6, y);
-    else if (y > area.top + 14) pen.fillText(number(at, decimals), area.left + 2, y - 7);
+    else if (y > area.top + 14 && area.right - area.left > 420) pen.fillText(number(at, decimals), area.left + 2, y - 7);
   }
   const { steps, step } = timeSteps(from, to, Math.max(2, Math.floor((area.right - area.left) / 96)));
   pen.textAlign = "center";
