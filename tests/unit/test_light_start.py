@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 HEAVY = (
     "ccxt",
     "aiohttp",
+    "prometheus_client",
+    "swagger_ui_bundle",
     "websockets",
     "pyarrow",
     "numpy",
@@ -81,6 +84,24 @@ def test_running_one_symbol_on_paper_loads_nothing_heavy(tmp_path: Path) -> None
     code, loaded, peak = probe(
         "marketmaker.__main__",
         *("run", str(config), "--speed", "max", "--duration", "600", "--summary", str(summary)),
+    )
+    assert code == 0
+    assert loaded == []
+    assert peak < PEAK_MB_MAX
+    assert json.loads(summary.read_text())["symbols"][0]["orders_placed"] > 0
+
+
+@pytest.mark.e2e
+def test_serving_http_loads_nothing_heavy_into_the_process_that_trades(tmp_path: Path) -> None:
+    config, summary = tmp_path / "config.yaml", tmp_path / "summary.json"
+    config.write_text(ONE_SYMBOL)
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    code, loaded, peak = probe(
+        "marketmaker.__main__",
+        *("run", str(config), "--http", f"127.0.0.1:{port}"),
+        *("--duration", "3", "--summary", str(summary)),
     )
     assert code == 0
     assert loaded == []

@@ -212,6 +212,9 @@ def test_reload_plans_applies_and_refuses_by_name(tmp_path: Path, command: Comma
         ended = site.daemon.finish()
         assert ended.code == 0 and ended.summary is not None
         assert ended.summary["equity_residual"] == 0 and ended.summary["open_orders_left"] == 0
+        assert '"SettingsChanged"' in ended.journal.read_text()
+        replayed = command("replay", str(ended.journal))
+        assert replayed.returncode == 0, replayed.stdout + replayed.stderr
 
 
 def test_health_tells_of_a_silent_feed_although_the_process_lives(

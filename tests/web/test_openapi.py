@@ -47,7 +47,7 @@ def test_no_request_breaks_it_and_every_answer_is_as_described(tmp_path: Path) -
                 "run",
                 f"{site.url}/openapi.json",
                 *("--exclude-path", "/events", "--header", f"Authorization: Bearer {TOKEN}"),
-                *("--mode", "all", "--phases", "coverage,fuzzing", "--max-examples", "4"),
+                *("--mode", "all", "--phases", "coverage,fuzzing", "--max-examples", "2"),
                 *("--seed", "1", "--generation-database", "none", "--request-timeout", "100"),
                 *("--checks", ",".join(CHECKS), "--no-color"),
             ],
