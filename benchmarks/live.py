@@ -136,7 +136,7 @@ def play(client: str, scenario: Scenario, prefix: list[str]) -> dict[str, Any]:
 
 def play_stop(prefix: list[str]) -> dict[str, Any]:
     """200 orders of ten symbols are open; SIGTERM; the venue says when the last cancel was there."""
-    scenario = {"symbols": TEN, "levels": 20}
+    scenario = {"symbols": TEN, "levels": 21}
     venue = Venue(prefix, scenario, hold=True, **{"max-seconds": 90})
     with tempfile.TemporaryDirectory() as directory:
         started = None
@@ -212,7 +212,7 @@ def alone(name: str, rounds: int, scenario: Scenario, prefix: list[str]) -> None
         f"\n{name}, {rounds} rounds: ticks/s {median(rows, lambda row: row['ticks_per_s']):.0f}, "
         f"p50 {latency['p50']:.0f}, p90 {latency['p90']:.0f}, p99 {latency['p99']:.0f} us; "
         f"CPU per tick {median(rows, lambda row: row['cpu_us_per_tick']):.1f} us; "
-        f"orders unanswered {median(rows, lambda row: row['moved'] - row['lat_us']['n']):.0f}; "
+        f"orders unanswered {median(rows, lambda row: row['unanswered']):.0f}; "
         f"RSS {median(rows, lambda row: row['rss_mib']):.0f} MiB"
     )
 
