@@ -20,7 +20,7 @@ CREDENTIALS = {
     "api_secret": "loopback-secret",
     "passphrase": "loopback-passphrase",
 }
-START_S = 30.0
+START_S = 120.0
 POLL_S = 0.05
 
 
@@ -47,7 +47,9 @@ class VenueProcess:
         )
         deadline_s = time.monotonic() + START_S
         while "Ctrl-C" not in (text := Path(self._out.name).read_text()):
-            assert self.process.poll() is None and time.monotonic() < deadline_s, text
+            if self.process.poll() is not None or time.monotonic() > deadline_s:
+                self.__exit__()
+                raise AssertionError(text)
             time.sleep(POLL_S)
         for line in text.splitlines():
             name, _, url = line.strip().partition(": ")
