@@ -285,7 +285,8 @@ def figure_rows(result: Result) -> Iterator[tuple[str, str]]:
         f"{shown(found.round_trip_mean, '+,.4f')} {quote} ({shown(found.round_trip_mean_bp)} bp); held "
         f"{span(found.held_median_s)} at the median, {span(found.held_longest_s)} at most",
     )
-    yield "profit factor", shown(found.profit_factor)
+    lossless = found.profit_factor is None and found.round_trips
+    yield "profit factor", "no losing round trip" if lossless else shown(found.profit_factor)
     yield "PnL per volume", f"{shown(found.pnl_per_volume_bp, '+.3f')} bp"
     yield "maker share", shown(found.maker_share, ".1%")
     yield "time in market", f"{found.in_market:.1%}"
