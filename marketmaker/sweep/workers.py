@@ -25,6 +25,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any, Protocol
+from uuid import uuid4
 
 import numpy as np
 
@@ -230,6 +231,8 @@ class DaskPool:
             raise ConfigError(
                 f"--dask {address}: no scheduler answers ({reason}); start `dask scheduler` and `dask worker`"
             ) from error
+        self._sweep = uuid4().hex
+        """Two sweeps on one cluster must not take each other's results, which have numbers alone in common."""
         self.name = f"on the Dask cluster at {address}"
 
     def run(self, work: Work, done: Done) -> None:
@@ -238,7 +241,7 @@ class DaskPool:
                 evaluate,
                 self._job,
                 grid,
-                key=f"marketmaker-{self._job.identity}-{number}",
+                key=f"marketmaker-{self._sweep}-{number}",
                 pure=False,
                 retries=BREAKS_MAX,
             ): number
