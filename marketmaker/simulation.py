@@ -654,7 +654,7 @@ def simulate(task: Task) -> Outcome:
         lines=tuple(f"{ts_ns / NS_PER_S:12.6f} {line}" for ts_ns, line in observer.lines),
         simulated_s=world.loop.time(),
         cpu_s=time.process_time() - began_s,
-        faulty_s=world.plan.end_s,
+        faulty_s=min(world.plan.end_s, world.loop.time()),
         faulty_cpu_s=(world.faults_ended_s or time.process_time()) - began_s,
         kinds=world.plan.kinds,
         struck={fault.value: count for fault, count in world.venue.struck.items() if count},
