@@ -329,6 +329,9 @@ class World:
         assert process.task is not None
         self.venue.struck[fault] += 1
         self.observer.note(self.loop.now_ns, f"process killed: {fault.value}")
+        for symbol in process.app.symbols:
+            repair = symbol.manager.repair
+            self.observer.check_repairs(repair.repairs, repair.foreign_lots, self.loop.now_ns)
         process.killed = process.disk.dead = True
         process.line.cut()
         kept = process.disk.contents()

@@ -659,8 +659,7 @@ class Observer:
     ) -> None:
         """Nothing is under way: the daemon's books against what happened. `repairs`: how often the process took a
         difference from the position."""
-        if (repairs or foreign_lots) and self._knows_all:
-            self.broken("repaired", f"{repairs} repairs, {foreign_lots} lots left alone", now_ns)
+        self.check_repairs(repairs, foreign_lots, now_ns)
         if totals.inventory_lots + foreign_lots != self.position_lots:
             self.broken(
                 "position",
@@ -688,6 +687,11 @@ class Observer:
         booked = totals.inventory_cost - totals.adopted_cost - totals.realised
         if booked != value:
             self.broken("trades", f"{booked} quanta are booked, {value} were paid", now_ns)
+
+    def check_repairs(self, repairs: int, foreign_lots: int, now_ns: int) -> None:
+        """Of one process, at any time."""
+        if (repairs or foreign_lots) and self._knows_all:
+            self.broken("repaired", f"{repairs} repairs, {foreign_lots} lots left alone", now_ns)
 
     def check_known(self, daemon_orders: int, now_ns: int) -> None:
         if daemon_orders != len(self.open):

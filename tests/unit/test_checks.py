@@ -25,9 +25,10 @@ from marketmaker.model.order import (
     OrderReport,
     OrderStatus,
     Side,
+    TimeInForce,
 )
 from marketmaker.model.settings import GridSettings, Settings, SymbolSettings
-from marketmaker.model.status import GridTotals
+from marketmaker.model.status import GridTotals, SlotStatus
 from marketmaker.sim.checks import Observer, Violation
 
 NS = 1_000_000_000
@@ -459,6 +460,90 @@ def test_books_agree_with_what_was_traded(changes: dict[str, object], rule: str)
     bench.fill(bench.accept(bench.place(bench.order(-1))))
     bench.observer.check_books(books(**changes), 0, bench.ns)
     assert bench.rule == rule
+
+
+def test_slots_follow_the_position_only_where_somebody_else_traded() -> None:
+    bench = Bench()
+    bench.observer.check_repairs(0, 0, bench.ns)
+    assert bench.rule == ""
+    bench.observer.check_repairs(1, 0, bench.ns)
+    assert bench.rule == "repaired"
+    other = Bench()
+    report = other.fill(other.order(-1), told=False)
+    other.observer.happened(replace(report, client_order_id=None), other.ns)
+    other.observer.check_repairs(1, 5, other.ns)
+    assert other.rule == ""
+
+
+def test_no_entry_follows_one_that_left_inventory_to_sell() -> None:
+    bench = Bench()
+    bench.fill(bench.accept(bench.place(bench.order(-1))))
+    bench.wait(1)
+    bench.place(bench.order(-1))
+    assert bench.rule == "holds"
+
+
+def test_no_entry_is_placed_while_the_disk_refuses() -> None:
+    bench = Bench()
+    bench.observer.disk_answered(refused=True, now_ns=bench.ns)
+    bench.wait(1)
+    bench.place(bench.order(-1, Side.SELL))
+    assert bench.rule == ""
+    bench.place(bench.order(-2))
+    assert bench.rule == "disk"
+
+
+def test_a_disk_that_took_a_write_again_keeps_nothing_out() -> None:
+    bench = Bench()
+    bench.observer.disk_answered(refused=True, now_ns=bench.ns)
+    bench.wait(1)
+    bench.observer.disk_answered(refused=False, now_ns=bench.ns)
+    bench.place(bench.order(-1))
+    assert bench.rule == ""
+
+
+def test_a_process_that_began_on_a_wrong_clock_places_nothing() -> None:
+    bench = Bench()
+    bench.observer.clock_off_s = lambda: -3.0
+    bench.begin()
+    bench.place(bench.order(-1))
+    assert bench.rule == "clock"
+
+
+def test_the_grid_closes_only_beyond_its_stop_loss_and_enters_no_more() -> None:
+    closing = {"time_in_force": TimeInForce.IOC, "post_only": False}
+    early = Bench(stop_loss=Decimal(2990))
+    early.place(early.order(-1, Side.SELL, **closing))
+    assert early.rule == "ended"
+    bench = Bench(stop_loss=Decimal(2990))
+    bench.observer.told_price(ANCHOR - 1_000, bench.ns)
+    bench.place(bench.order(-1, Side.SELL, **closing))
+    assert bench.rule == ""
+    bench.wait(1)
+    bench.place(bench.order(-3))
+    assert bench.rule == "ended"
+
+
+def test_an_entry_left_behind_by_the_price_makes_a_grid_less_than_whole() -> None:
+    bench = Bench(buy_window=1)
+    bench.accept(bench.place(bench.order(-3)))
+    bench.accept(bench.place(bench.order(0)))
+    slots = [
+        SlotStatus(
+            slot=slot,
+            price_ticks=Ticks(ANCHOR + slot * INTERVAL),
+            state="locked",
+            side=Side.BUY,
+            order_price_ticks=Ticks(ANCHOR + slot * INTERVAL),
+            order_leaves_lots=Lots(20),
+            order_filled_lots=Lots(0),
+            order_sent_ns=0,
+            held_lots=Lots(0),
+            why="",
+        )
+        for slot in (-3, 0)
+    ]
+    assert "outside the window" in bench.observer.why_not_whole(ANCHOR + 30, slots, 0)
 
 
 def test_a_residual_is_reported_unless_somebody_else_traded() -> None:
