@@ -28,7 +28,8 @@ from marketmaker.model.action import Severity
 from marketmaker.model.settings import AlertSettings, HeartbeatSettings
 from marketmaker.no_dumps import forbid_core_dumps
 
-GRACE_S = 5.0
+GRACE_S = 12.0
+"""apprise keeps 5.5 s between two messages to one service, so the last one may have to wait for that."""
 RETRY_S = (5.0, 30.0, 120.0)
 HUNG_S = 120.0
 WATCH_INTERVAL_S = 1.0
