@@ -197,11 +197,14 @@ class Application:
         self._watch(self._reload(self.desk.reloader), "reload")
 
     async def _reload(self, reloader: Reloader) -> None:
-        self.notifier.reloading()
+        is_ready = bool(self.symbols) and all(map(is_settled, self.symbols))
+        if is_ready:
+            self.notifier.reloading()
         try:
             await reloader.reload(apply=True)
         finally:
-            self.notifier.ready()
+            if is_ready:
+                self.notifier.ready()
 
     def _adopt(self, settings: Settings) -> None:
         self.settings = settings
