@@ -49,9 +49,8 @@ sim: $(VENV)/.daemon ## simulate seeds with faults until Ctrl-C (START=seed, MIN
 mutants: $(VENV)/.dev ## break the code in fifty ways; the simulation has to find each
 	@$(PY) -m tests.mutants
 
-bench: $(VENV)/.dev ## time the core, and the way from a trade to its order beside the floor and ccxt
+bench: $(VENV)/.daemon ## time the core
 	@$(PY) benchmarks/core.py
-	@$(PY) benchmarks/live.py
 
 lock: $(VENV)/.python ## resolve the dependencies again and rewrite the locks
 	@$(PIP) install --quiet uv==$(UV_VERSION)

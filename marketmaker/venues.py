@@ -32,15 +32,21 @@ VENUES: dict[str, Venue] = {
         Venue(
             id="binance", name="Binance USD-M", credentials=KEY_PAIR, available=True, rehearsal=True
         ),
-        Venue(id="okx", name="OKX", credentials=KEY_PAIR_AND_PASSPHRASE, rehearsal=True),
-        Venue(id="bybit", name="Bybit", credentials=KEY_PAIR, rehearsal=True),
+        Venue(
+            id="okx",
+            name="OKX",
+            credentials=KEY_PAIR_AND_PASSPHRASE,
+            available=True,
+            rehearsal=True,
+        ),
+        Venue(id="bybit", name="Bybit", credentials=KEY_PAIR, available=True, rehearsal=True),
         Venue(id="bitget", name="Bitget", credentials=KEY_PAIR_AND_PASSPHRASE),
-        Venue(id="gate", name="Gate", credentials=KEY_PAIR),
+        Venue(id="gate", name="Gate", credentials=KEY_PAIR, available=True, rehearsal=True),
         Venue(id="htx", name="HTX", credentials=KEY_PAIR),
         Venue(id="kucoin", name="KuCoin Futures", credentials=KEY_PAIR_AND_PASSPHRASE),
         Venue(id="kraken", name="Kraken Futures", credentials=KEY_PAIR),
         Venue(id="bitfinex", name="Bitfinex", credentials=KEY_PAIR),
-        Venue(id="backpack", name="Backpack", credentials=KEY_PAIR),
+        Venue(id="backpack", name="Backpack", credentials=KEY_PAIR, available=True, rehearsal=True),
         Venue(
             id="lighter",
             name="Lighter",

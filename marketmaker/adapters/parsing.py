@@ -113,6 +113,17 @@ def parse_decimal(text: str) -> Decimal:
     return Decimal(text)
 
 
+def is_number(text: str) -> bool:
+    """Whether it can be the number of a request of ours: `int` refuses thousands of digits in its own way."""
+    return text.isdecimal() and len(text) <= 18
+
+
+def parse_average(text: str) -> Decimal:
+    """An average, whose digits may go on for ever: to twenty behind the point."""
+    whole, point, part = text.partition(".")
+    return parse_decimal(f"{whole}{point}{part[:20]}")
+
+
 def parse_figure(text: str) -> float:
     """For statistics only. Refuses less than nothing."""
     if text.startswith("-"):

@@ -41,13 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fill", choices=("cross", "touch", "queue"), help="fill model (default: queue)"
     )
-    parser.add_argument("--api-key", default="loopback-key", help="default: %(default)s")
-    parser.add_argument("--api-secret", default="loopback-secret", help="default: %(default)s")
-    parser.add_argument(
-        "--passphrase",
-        default="loopback-passphrase",
-        help="for venues that want one (default: %(default)s)",
-    )
+    parser.add_argument("--api-key", help="the key it takes (default: the one it prints)")
+    parser.add_argument("--api-secret", help="the secret it takes (default: the one it prints)")
+    parser.add_argument("--passphrase", help="for venues that want one")
     parser.add_argument(
         "--unrouted",
         choices=("public", "all"),

@@ -336,7 +336,13 @@ ENDPOINTS: Schema = {
     "rest_url": Value(attribute="rest_url", read=address("https", "http"), nullable=True, null=""),
     **{
         name: Value(attribute=name, read=address("wss", "ws"), nullable=True, null="")
-        for name in ("ws_public_url", "ws_private_url", "ws_order_url", "ws_market_url")
+        for name in (
+            "ws_public_url",
+            "ws_private_url",
+            "ws_order_url",
+            "ws_market_url",
+            "ws_business_url",
+        )
     },
     "key_url": Value(attribute="key_url", read=address("https", "http"), nullable=True, null=""),
 }

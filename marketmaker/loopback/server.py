@@ -21,6 +21,10 @@ FEED_HISTORY_MAX_S = 36_000.0
 """In the time of the feed, which a speed shortens."""
 
 
+CHOSEN = ("api_key", "api_secret", "passphrase", "unrouted")
+"""Settings of the venue that are its own unless they are given."""
+
+
 def run_venue(args: argparse.Namespace) -> int:
     """Raises ConfigError for a feed that cannot be read or a port that is taken."""
     if args.unrouted and args.venue != "binance":
@@ -41,11 +45,8 @@ def run_venue(args: argparse.Namespace) -> int:
         paper=paper,
         speed=args.speed,
         history_s=history_s,
-        api_key=args.api_key,
-        api_secret=args.api_secret,
-        passphrase=args.passphrase,
         control=args.allow_mischief,
-        **({"unrouted": args.unrouted} if args.unrouted else {}),
+        **{name: value for name in CHOSEN if (value := getattr(args, name)) is not None},
     )
     print(f"market: {feed.describe()}", flush=True)
     return asyncio.run(serve(venue, args))
@@ -77,6 +78,10 @@ def described(venue: LoopbackVenue, args: argparse.Namespace) -> str:
         "endpoints:",
         *(f"  {name}: {json.dumps(url)}" for name, url in venue.endpoints.items()),
     ]
+    settings = venue.stage.settings
+    lines += ["credentials:", f'  api_key: "{settings.api_key}"']
+    lines.append(f'  api_secret: "{settings.api_secret}"')
+    lines.append(f'  passphrase: "{settings.passphrase}"  # where the venue wants one')
     lines.append(f"instruments: {', '.join(venue.stage.instruments)}")
     if args.allow_mischief:
         lines.append(f"mischief: {venue.stage.rest_url}/_mischief")

@@ -237,6 +237,7 @@ class EndpointSettings:
     ws_private_url: str = ""
     ws_order_url: str = ""
     ws_market_url: str = ""
+    ws_business_url: str = ""
     key_url: str = ""
 
     def given(self) -> dict[str, str]:

@@ -15,6 +15,7 @@ from marketmaker.adapters.backoff import Backoff
 from marketmaker.adapters.protocol import Adapter
 from marketmaker.adapters.websocket import Timing
 from marketmaker.loopback import make_loopback
+from marketmaker.loopback.backpack.venue import PUBLIC_KEY, SEED
 from marketmaker.model.settings import Credentials, PaperSettings
 from marketmaker.runtime.clock import RealClock
 from tests.contract.bench import MID, QUIET_S, Bench, sessions
@@ -33,6 +34,9 @@ from tests.support.paper import (
 SYMBOL = "ETHUSDT"
 BIG = 10**6
 Card = Callable[[Bench], Awaitable[None]]
+CREDENTIALS = Credentials(
+    api_key="loopback-key", api_secret="loopback-secret", passphrase="loopback-passphrase"
+)
 
 
 @dataclass(kw_only=True)
@@ -40,8 +44,8 @@ class Maker:
     """`exchange`: as in a configuration. `loopback`: the venue that is rehearsed, "" for the embedded exchange.
 
     `pages`: module constants that say how much one page holds, made small so that a card meets several pages.
-    `settings`: of the loopback venue, beside its own. `endpoints`: the only addresses the adapter takes; () for all.
-    `quiet_s`: after how long without news nothing more is under way. `long`: not in
+    `settings`: of the loopback venue, beside its own. `credentials`: those it takes. `endpoints`: the only addresses the
+    adapter takes; () for all. `quiet_s`: after how long without news nothing more is under way. `long`: not in
     `make test`. `lacks`: cards it cannot play, each with the reason.
     """
 
@@ -52,6 +56,7 @@ class Maker:
     endpoints: tuple[str, ...] = ()
     quiet_s: float = QUIET_S
     long: bool = False
+    credentials: Credentials = CREDENTIALS
     lacks: dict[str, str] = field(default_factory=dict)
 
 
@@ -71,6 +76,8 @@ CCXT_LACKS = {
     "a server that does not answer is given up in time": "ccxt asks several questions for one, and bears one that fails",
     "the testnet is another place than the real one": "of binanceusdm it is ccxt's demo trading",
 }
+A_BAN = "a ban is told as one with its end"
+TOO_BUSY = "a venue that is too busy has not done it"
 
 MAKERS: dict[str, Maker] = {
     maker.exchange: maker
@@ -91,6 +98,46 @@ MAKERS: dict[str, Maker] = {
             quiet_s=0.25,
             long=True,
             lacks=CCXT_LACKS,
+        ),
+        venue(
+            "okx",
+            pages=("marketmaker.adapters.okx.adapter.ROWS_PER_PAGE",),
+            settings={"orders_per_2s": 10_000},
+            lacks={A_BAN: "it limits, and never bans"},
+        ),
+        venue(
+            "bybit",
+            pages=(
+                "marketmaker.adapters.bybit.adapter.FILLS_PER_PAGE",
+                "marketmaker.adapters.bybit.adapter.ORDERS_PER_PAGE",
+            ),
+            settings={"orders_per_s": 10_000},
+            lacks={
+                A_BAN: "it does not say how long; ten minutes are waited",
+                TOO_BUSY: "it has no answer of that kind: what it did not do was over a limit",
+            },
+        ),
+        venue(
+            "gate",
+            pages=("marketmaker.adapters.gate.adapter.ROWS_PER_PAGE",),
+            settings={"orders_per_s": 10_000, "cancels_per_s": 10_000},
+            lacks={
+                A_BAN: "it limits, and never bans",
+                TOO_BUSY: "its TOO_BUSY leaves open whether the order was taken",
+            },
+        ),
+        venue(
+            "backpack",
+            pages=("marketmaker.adapters.backpack.adapter.ROWS_PER_PAGE",),
+            settings={"requests_per_minute": 1_000_000},
+            credentials=Credentials(api_key=PUBLIC_KEY, api_secret=SEED),
+            lacks={
+                A_BAN: "it limits, and never bans",
+                "a wrong key is refused": "a pair that does not match is refused before it is used",
+                "a wrong secret is refused and never shown": "a pair that does not match is refused before it is used",
+                "an account in hedge mode is told and its orders refused": "it knows one-way positions only",
+                "funding is told once with its sign": "it tells of no payment; the history is read every ten minutes",
+            },
         ),
     )
 }
@@ -139,11 +186,6 @@ async def open_embedded(paper: PaperSettings) -> AsyncIterator[Bench]:
     await exchange.close()
 
 
-CREDENTIALS = Credentials(
-    api_key="loopback-key", api_secret="loopback-secret", passphrase="loopback-passphrase"
-)
-
-
 @asynccontextmanager
 async def open_rehearsed(maker: Maker, paper: PaperSettings, **parts: Any) -> AsyncIterator[Bench]:
     rehearsed = make_loopback(
@@ -163,7 +205,7 @@ async def open_rehearsed(maker: Maker, paper: PaperSettings, **parts: Any) -> As
         if maker.endpoints:
             endpoints = {name: endpoints[name] for name in maker.endpoints}
         wanted = {
-            "credentials": CREDENTIALS,
+            "credentials": maker.credentials,
             "bot_tag": "mm",
             "clock": RealClock(),
             "rng": random.Random(1),

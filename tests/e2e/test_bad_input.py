@@ -162,7 +162,7 @@ WRONG = [
     Wrong("unprofitable ratio", grid_of("spacing: geometric", "interval_pct: 0.0004", "order_amount: 60"), 6, f"{GRID}.interval_pct", "set 0.000401 or more"),
     # exchange and credentials
     Wrong("unknown exchange", top("exchange: binanse"), 1, "exchange", "did you mean binance?"),
-    Wrong("exchange without adapter", top("exchange: okx"), 1, "exchange", "available: paper"),
+    Wrong("exchange without adapter", top("exchange: kraken"), 1, "exchange", "available: paper"),
     Wrong("live on paper", "mode: live\n" + ETH, 1, "mode", "write mode: paper"),
     Wrong("missing passphrase", live("okx", "api_key: k", "api_secret: s"), 3, "credentials.passphrase", "write passphrase: ${OKX_PASSPHRASE}"),
     Wrong("no credentials", "mode: live\nexchange: bybit\n" + ETH, 2, "credentials.api_key", "api_key, api_secret"),

@@ -73,12 +73,15 @@ def on_loopback(venue_id: str, venue: Any, credentials: dict[str, str], **parts:
 
 @asynccontextmanager
 async def venue_desk(
-    venue_id: str, paper: PaperSettings = PAPER, **parts: float
+    venue_id: str,
+    paper: PaperSettings = PAPER,
+    credentials: dict[str, str] | None = None,
+    **parts: float,
 ) -> AsyncIterator[VenueDesk]:
     venue = make_loopback(venue_id, feed=QuietFeed("ETHUSDT"), paper=paper)
     await venue.start()
     venue.stage.push("ETHUSDT", make_quote(BID, BID + 10, ts_ns=RealClock().now_ns()))
-    adapter = on_loopback(venue_id, venue, RIGHT, **parts)
+    adapter = on_loopback(venue_id, venue, credentials or RIGHT, **parts)
     try:
         await adapter.connect()
         instrument = await adapter.fetch_instrument("ETHUSDT")

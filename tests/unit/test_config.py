@@ -247,7 +247,7 @@ def test_each_mistake_has_its_own_line_in_order_of_the_file() -> None:
             "buy_window: 150",
             "order_cleanup_threshold: 200",
         ),
-        "exchange: okx\nmode: lvie\n" + SMALLEST.partition("\n")[2].replace("ETH", "eth"),
+        "exchange: kraken\nmode: lvie\n" + SMALLEST.partition("\n")[2].replace("ETH", "eth"),
     ],
 )
 def test_nothing_is_said_of_what_only_follows_from_another_mistake(text: str) -> None:

@@ -47,7 +47,7 @@ ROOMS = {
     # the venue that is asked for, by its id
     "loopback": Room(
         ours=names("model errors sim backtest.data"),
-        outside=names("aiohttp") | {"a module named at run time"},
+        outside=names("aiohttp cryptography") | {"a module named at run time"},
     ),
     "ledger": Room(ours=names("model errors"), outside=ANYTHING),
     "config": Room(

@@ -42,6 +42,7 @@ from marketmaker.adapters.parsing import (
     PLAIN,
     Steps,
     malformed,
+    parse_average,
     parse_decimal,
     parse_figure,
     parse_ms,
@@ -259,7 +260,7 @@ def parse_position(rows: Iterable[PositionRow], contract: Contract) -> Position 
         liquidation = parse_decimal(row.liquidationPrice)
         found = Position(
             qty_lots=lots,
-            entry_price=parse_decimal(row.entryPrice) if lots else Decimal(0),
+            entry_price=parse_average(row.entryPrice) if lots else Decimal(0),
             mark_price=parse_decimal(row.markPrice),
             liquidation_price=liquidation if liquidation > 0 else None,
         )

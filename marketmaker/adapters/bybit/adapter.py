@@ -44,6 +44,7 @@ from marketmaker.adapters.bybit.tables import (
     FIRST_MESSAGE_S,
     FUNDING,
     HEARTBEAT_S,
+    HISTORY_MS,
     INSTRUMENTS_PER_PAGE,
     INTERVALS,
     MAKER_FEE,
@@ -103,6 +104,7 @@ from marketmaker.adapters.http import Answer
 from marketmaker.adapters.order_socket import Requests, Sent
 from marketmaker.adapters.parsing import (
     NS_PER_MS,
+    is_number,
     malformed,
     parse_decimal,
     parse_ms,
@@ -396,7 +398,7 @@ class Bybit:
         async for rows in self._pages("/v5/order/realtime", params, operation="open_orders"):
             for row in read_orders(rows):
                 found[row.orderId] = parse_order(row, contract, self._ids)
-        return list(found.values())
+        return list(found.values())[::-1]
 
     async def fetch_order(
         self, instrument: Instrument, client_order_id: ClientOrderId
@@ -430,7 +432,8 @@ class Bybit:
     async def _executions(self, since_ms: int, where: Params) -> list[Execution]:
         """Of every kind, each once, oldest window first; within a window as the venue has them reversed."""
         found: dict[str, Execution] = {}
-        now_ms, start_ms = self._clock.now_ms(), since_ms
+        now_ms = self._clock.now_ms()
+        start_ms = max(since_ms, now_ms - HISTORY_MS)
         while start_ms <= now_ms:
             end_ms = start_ms + WEEK_MS
             params: Params = {
@@ -476,7 +479,9 @@ class Bybit:
         return rows[0]
 
     def _contract(self, instrument: Instrument) -> Contract:
-        return self._contracts[instrument.name]
+        return self._contracts.get(instrument.name) or self._contracts.setdefault(
+            instrument.name, Contract(instrument)
+        )
 
     async def _server_time(self) -> int:
         """In ns, told to the ms as those of other venues are."""
@@ -707,7 +712,7 @@ class Bybit:
         """What is not data. Raises MalformedMessage for what is unknown."""
         refusal = "" if frame.success else f"refused: {frame.ret_msg[:200] or 'no reason given'}"
         match frame.op:
-            case "subscribe" | "unsubscribe" if frame.req_id.isdecimal():
+            case "subscribe" | "unsubscribe" if is_number(frame.req_id):
                 topics.answered(int(frame.req_id), refusal)
             case "subscribe" | "unsubscribe":
                 if refusal:

@@ -37,6 +37,7 @@ from marketmaker.adapters.http import Answer
 from marketmaker.adapters.parsing import (
     NOTHING,
     malformed,
+    parse_average,
     parse_decimal,
     parse_figure,
     parse_ms,
@@ -213,9 +214,9 @@ def parse_position(rows: Iterable[PositionRow], contract: Contract) -> Position 
         entry = row.avgPrice or row.entryPrice
         found = Position(
             qty_lots=Lots(lots),
-            entry_price=parse_decimal(entry) if lots else Decimal(0),
-            mark_price=parse_decimal(row.markPrice),
-            liquidation_price=parse_decimal(row.liqPrice) if row.liqPrice and lots else None,
+            entry_price=parse_average(entry) if lots else Decimal(0),
+            mark_price=parse_average(row.markPrice),
+            liquidation_price=parse_average(row.liqPrice) if row.liqPrice and lots else None,
         )
     return found
 

@@ -101,6 +101,7 @@ from marketmaker.adapters.okx.wire import (
 from marketmaker.adapters.order_socket import Requests, Sent
 from marketmaker.adapters.parsing import (
     NS_PER_MS,
+    is_number,
     malformed,
     parse_decimal,
     parse_ms_text,
@@ -403,7 +404,7 @@ class Okx:
             if len(page) < ROWS_PER_PAGE:
                 break
             params["after"] = page[-1].ordId
-        return [parse_order(row, contract, self._ids) for row in rows]
+        return [parse_order(row, contract, self._ids) for row in reversed(rows)]
 
     async def fetch_order(
         self, instrument: Instrument, client_order_id: ClientOrderId
@@ -462,7 +463,11 @@ class Okx:
         return parse_decimal(first(rates, "funding rate").fundingRate)
 
     def _contract(self, instrument: Instrument) -> Contract:
-        return self._contracts[self._rows[instrument.name].instId]
+        row = self._rows[instrument.name]
+        if row.instId not in self._contracts:
+            fees = instrument.maker_fee, instrument.taker_fee
+            self._contracts[row.instId] = parse_contract(row, *fees)
+        return self._contracts[row.instId]
 
     async def _server_time(self) -> int:
         times = read_times(await self._public("/api/v5/public/time", operation="time"))
@@ -690,9 +695,9 @@ class Okx:
     def _hear_control(self, topics: Subscriptions, session: Session, frame: Frame) -> None:
         """What is not data. Raises MalformedMessage for what is unknown."""
         match frame.event:
-            case "subscribe" | "unsubscribe" if frame.id.isdecimal():
+            case "subscribe" | "unsubscribe" if is_number(frame.id):
                 topics.answered(int(frame.id))
-            case "error" if frame.id.isdecimal():
+            case "error" if is_number(frame.id):
                 topics.answered(
                     int(frame.id), f"subscription refused: {frame.code} {frame.msg[:200]}"
                 )

@@ -34,6 +34,7 @@ from marketmaker.adapters.okx.wire import (
 )
 from marketmaker.adapters.parsing import (
     malformed,
+    parse_average,
     parse_decimal,
     parse_figure,
     parse_ms_text,
@@ -203,9 +204,9 @@ def parse_position(rows: Iterable[PositionRow], contract: Contract) -> Position 
             continue
         found = Position(
             qty_lots=lots,
-            entry_price=parse_decimal(row.avgPx) if lots else Decimal(0),
-            mark_price=parse_decimal(row.markPx),
-            liquidation_price=parse_decimal(row.liqPx) if row.liqPx else None,
+            entry_price=parse_average(row.avgPx) if lots else Decimal(0),
+            mark_price=parse_average(row.markPx),
+            liquidation_price=parse_average(row.liqPx) if row.liqPx else None,
         )
     return found
 
