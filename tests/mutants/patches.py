@@ -479,8 +479,8 @@ MUTANTS = (
         "F16",
         (
             EXECUTOR,
-            "            async with asyncio.timeout(timeout_s):\n                outcomes = await answer\n",
-            "            outcomes = await answer\n",
+            "self._later(self._settings.request_timeout_s, self._expire)",
+            "self._later(1e6, self._expire)",
         ),
     ),
     mutant(
