@@ -101,8 +101,8 @@ class StateStore:
             raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
         except (ValueError, RecursionError) as error:
             raise ConfigError(
-                f"{path}: cannot be understood ({error}); restore it from a backup, or move it away"
-                " to start with a new anchor and without a cost basis"
+                f"{path}: cannot be understood ({error}); restore it from a backup, or move it away:"
+                " levels and inventory are then read from the venue's orders and trades"
             ) from error
         if kept.state != FORMAT:
             raise ConfigError(f"{path}: has format {kept.state}, this version reads {FORMAT}")
