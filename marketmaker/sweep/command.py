@@ -198,6 +198,7 @@ class Sweep:
             open_pool(self.job, jobs=self.args.jobs, dask=self.args.dask) as pool,
             Progress.on(sys.stderr, trials, "trials") as progress,
         ):
+            print(f"marketmaker: trials are computed {pool.name}", file=sys.stderr)
             self._try_configured(pool)
             for batch in search.batches(trials):
                 told = self._batch(batch, pool, progress)
