@@ -1,12 +1,17 @@
-"""How fast the backtest is on recorded trades, beside a bare loop over the same rows in the same run.
+"""How fast the backtest is on recorded trades, beside hftbacktest and a bare numba loop in the same run.
 
-The job of `tests/backtest/test_oracle.py`: a long grid on the XRP trades, 50 USDT a level. Reading the file and
-building the index are timed apart. Each case prints input rows per second, wall time, the processor time in it, events
-played, fills and the peak memory of the process so far; the ratio is its processor time as a multiple of the bare
-loop's: a compiled one where numba is installed, else one pass of numpy over the prices.
+The job of `tests/backtest/test_oracle.py`: a long grid on the XRP trades, 50 USDT a level, fill rule touch. Every
+engine runs each case in a process of its own, one after the other, so that memory is its own and a busy machine
+disturbs all alike; rates and ratios are by processor time, wall time stands beside it. Reading the file and building
+the index are shown apart. Data more than once in a row is streamed: the stretch goes by again and again, each time
+with its own times, and only one is in memory.
 
-    python benchmarks/backtest.py [--data FILE] [--times N ...] [--spacing N ...] [--window N ...] [--json]
-    python benchmarks/backtest.py --agree     both drivers on every row, event by event: minutes
+    make bench-backtest                     what the README quotes; the compiled core where `make compile` built it
+    python benchmarks/backtest.py [--data FILE] [--spacing N ...] [--window N ...] [--times N ...] [--mode plain|compiled|both]
+                                  [--peers PYTHON] [--no-peers] [--json]
+    python benchmarks/backtest.py --agree   both drivers on every row, event by event: minutes
+
+`--peers`: the Python in which the extra `bench` (hftbacktest, numba) is installed, if it is not this one.
 """
 
 from __future__ import annotations
@@ -16,7 +21,9 @@ import gc
 import json
 import os
 import resource
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -26,11 +33,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy as np
-
-from marketmaker.backtest.arrays import MarketData, from_trades, load, look_at
+from marketmaker import compiled
+from marketmaker.backtest.arrays import MarketData, load, look_at
 from marketmaker.backtest.drive import Bench, drive
 from marketmaker.backtest.skip import skip_ahead
+from marketmaker.errors import ConfigError
 from marketmaker.model.instrument import Instrument
 from marketmaker.model.settings import (
     GridSettings,
@@ -45,11 +52,21 @@ from marketmaker.sim.instruments import paper_instrument
 ROOT = Path(__file__).resolve().parent.parent
 FILE = "xrpusdt-spot-trades-20260317-20260322.parquet"
 FOLDER = Path(os.environ.get("MARKETMAKER_DATA") or ROOT.parent / "shared" / "data")
-PAPER = PaperSettings(
-    balance=Decimal(10**9),
-    funding_rate=Decimal(0),
-    funding_interval_s=1e9,
-)
+PAPER = PaperSettings(balance=Decimal(10**8), funding_rate=Decimal(0), funding_interval_s=1e9)
+NORMAL = 10
+"""The spacing at which windows of 10 and repeated data are looked at."""
+BUSY = 1
+"""Only at this spacing do 10,000 levels fit above zero."""
+PEER_TIMES_MAX = 10
+"""hftbacktest holds 64 bytes an event several times over: more than this does not fit into memory."""
+CONFIG = """
+mode: paper
+paper: {balance: 100000000}
+symbols:
+  - name: XRPUSDT
+    grid: {price_interval: 0.001, order_amount: 50, buy_window: 10, sell_window: 5000, max_open_orders: 10000,
+           place_distance: 0, window_from: below, post_only: "off"}
+"""
 
 
 def job(spacing: int, window: int, instrument: Instrument) -> GridSettings:
@@ -66,38 +83,16 @@ def job(spacing: int, window: int, instrument: Instrument) -> GridSettings:
     )
 
 
-def repeated(data: MarketData, times: int) -> MarketData:
-    """The stretch over and over, a second apart."""
-    if times == 1:
-        return data
-    span = int(data.ts_ns[-1] - data.ts_ns[0]) + 1_000_000_000
-    ts_ns = np.concatenate([data.ts_ns + span * number for number in range(times)])
-    return from_trades(data.symbol, ts_ns, np.tile(data.price, times), np.tile(data.qty, times))
-
-
-def bare_loop() -> tuple[str, Callable[[Any, int], int]]:
-    """(name, loop over prices that counts level crossings at a spacing)."""
-    try:
-        from numba import njit  # noqa: PLC0415  (optional)
-    except ImportError:
-
-        def passed(prices: Any, spacing: int) -> int:
-            levels = (prices - prices[0] - 1) // spacing
-            return int((levels[1:] != levels[:-1]).sum())
-
-        return "numpy", passed
-
-    @njit
-    def walked(prices: Any, spacing: int) -> int:
-        count, last = 0, (prices[0] - prices[0] - 1) // spacing
-        for price in prices:
-            level = (price - prices[0] - 1) // spacing
-            if level != last:
-                count += 1
-                last = level
-        return count
-
-    return "numba", walked
+def make_bench(
+    data: MarketData, spacing: int, window: int, instrument: Instrument, fill: str = "touch"
+) -> Bench:
+    return Bench(
+        data,
+        instrument=instrument,
+        grid=job(spacing, window, instrument),
+        paper=replace(PAPER, fill=fill),
+        refusal_of=refusal_of,
+    )
 
 
 def rss_mb() -> float:
@@ -112,46 +107,157 @@ def timed(work: Callable[[], Any]) -> tuple[float, float, Any]:
     return time.perf_counter() - began, time.process_time() - began_cpu, answer
 
 
-def make_bench(
-    data: MarketData, spacing: int, window: int, instrument: Instrument, fill: str = "touch"
-) -> Bench:
-    return Bench(
-        data,
-        instrument=instrument,
-        grid=job(spacing, window, instrument),
-        paper=replace(PAPER, fill=fill),
-        refusal_of=refusal_of,
-    )
+# --- one engine, one case: in a process of its own ---
 
 
-def measure(args: argparse.Namespace, instrument: Instrument) -> Iterator[dict[str, Any]]:
+def one_case(args: argparse.Namespace, instrument: Instrument) -> dict[str, Any]:
+    gc.set_threshold(100_000, 50, 100)
+    spacing, window, times = args.spacing[0], args.window[0], args.times[0]
     path = Path(args.data)
-    read_s, _, data = timed(lambda: load(look_at(path, (instrument.name,)), instrument))
-    yield {"what": "read file", "rows": len(data), "wall_s": read_s, "rss_mb": rss_mb()}
-    name, loop = bare_loop()
-    loop(data.price[:1_000], 10)
+    read = timed(lambda: load(look_at(path, (instrument.name,)), instrument))
+    data: MarketData = read[2]
+    index_wall_s, index_cpu_s, index = timed(data.index)
+    span = int(data.ts_ns[-1] - data.ts_ns[0]) + 1_000_000_000
+
+    def run() -> Bench:
+        bench = make_bench(data, spacing, window, instrument)
+        skip_ahead(bench, index)
+        for number in range(1, times):
+            bench.go_on(replace(data, ts_ns=data.ts_ns + span * number))
+            skip_ahead(bench, index)
+        return bench
+
+    spent: list[tuple[float, float]] = []
+    for _ in range(args.repeats):
+        wall_s, cpu_s, bench = timed(run)
+        spent.append((cpu_s, wall_s))
+    cpu_s, wall_s = min(spent)
+    books = bench.manager.books
+    made = books.realised - books.inventory_cost + bench.manager.price * books.inventory_lots
+    return {
+        "spacing": spacing,
+        "window": window,
+        "times": times,
+        "rows": len(data) * times,
+        "wall_s": wall_s,
+        "cpu_s": cpu_s,
+        "fills": len(bench.fills),
+        "orders": bench.manager.orders_placed,
+        "played": bench.woken,
+        "pnl": float(round(made * instrument.quantum - books.fees, 4)),
+        "rss_mb": rss_mb(),
+        "read_wall_s": read[0],
+        "read_cpu_s": read[1],
+        "index_wall_s": index_wall_s,
+        "index_cpu_s": index_cpu_s,
+    }
+
+
+# --- all of them, side by side ---
+
+
+def modes(wanted: str) -> Iterator[str]:
+    """Which of plain and compiled are measured."""
+    try:
+        compiled.check_build(compiled.BUILD)
+    except ConfigError as error:
+        if wanted == "compiled":
+            raise
+        print(f"plain Python only: {error}", file=sys.stderr)
+        yield "plain"
+        return
+    if wanted in ("plain", "both"):
+        yield "plain"
+    if wanted in ("compiled", "both", "best"):
+        yield "compiled"
+
+
+def child(command: list[str], mode: str = "plain") -> dict[str, Any] | None:
+    """What the process printed; None, with a line on stderr, when it could not."""
+    environment = os.environ | {compiled.VARIABLE: "1" if mode == "compiled" else "0"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        print(done.stderr.strip().splitlines()[-1], file=sys.stderr)
+        return None
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def cases(args: argparse.Namespace) -> Iterator[tuple[int, int, int]]:
+    """(spacing, window, times)."""
+    first = args.window[0]
+    for spacing in args.spacing:
+        yield spacing, first, 1
+    for window in args.window[1:]:
+        yield min(args.spacing), window, 1
     for times in args.times:
-        rows = repeated(data, times)
-        index_s, _, index = timed(rows.index)
-        yield {"what": f"index x{times}", "rows": len(rows), "wall_s": index_s, "rss_mb": rss_mb()}
-        for spacing in args.spacing:
-            _, loop_s, _ = timed(lambda rows=rows, spacing=spacing: loop(rows.price, spacing))
-            for window in args.window:
-                bench = make_bench(rows, spacing, window, instrument)
-                wall_s, cpu_s, _ = timed(lambda bench=bench, index=index: skip_ahead(bench, index))
+        if times > 1:
+            yield NORMAL, first, times
+
+
+def side_by_side(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    ours = list(modes(args.mode))
+    peers = [] if args.no_peers else ["hftbacktest", "numba"]
+    for spacing, window, times in cases(args):
+        case = ["--spacing", str(spacing), "--window", str(window), "--times", str(times)]
+        case += ["--data", str(args.data), "--repeats", str(args.repeats)]
+        rows: list[dict[str, Any]] = []
+        for mode in ours:
+            found = child([sys.executable, __file__, "--one", *case], mode)
+            if found is not None:
+                rows.append({"engine": f"marketmaker {mode}", **found})
+        for peer in list(peers):
+            if times > PEER_TIMES_MAX:
+                continue
+            found = child([args.peers, str(ROOT / "benchmarks" / "peers.py"), peer, *case])
+            if found is None:
+                peers.remove(peer)
+            else:
+                rows.append({**found, "engine": peer})
+        fastest = min(
+            (row["cpu_s"] for row in rows if row["engine"] == "hftbacktest"), default=None
+        )
+        for row in rows:
+            row["x_hftbacktest"] = None if fastest is None else fastest / row["cpu_s"]
+            yield row
+
+
+def whole_command(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """From the parquet file to the report, as a user has it: start of Python, reading, index, run, result."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "config.yaml"
+        config.write_text(CONFIG, encoding="utf-8")
+        recording = Path(folder) / Path(args.data).name
+        recording.symlink_to(Path(args.data).resolve())
+        command = [sys.executable, "-m", "marketmaker", "backtest", str(config)]
+        command += ["--data", str(recording), "--fill", "touch", "--json"]
+        for mode in modes(args.mode):
+            environment = os.environ | {compiled.VARIABLE: "1" if mode == "compiled" else "0"}
+            for name, more in (
+                ("nothing kept", ["--no-cache"]),
+                ("first time", []),
+                ("converted before", []),
+            ):
+                before = resource.getrusage(resource.RUSAGE_CHILDREN)
+                wall_s, _, done = timed(
+                    lambda more=more, environment=environment: subprocess.run(
+                        command + more,
+                        capture_output=True,
+                        text=True,
+                        cwd=ROOT,
+                        env=environment,
+                        check=True,
+                    )
+                )
+                after = resource.getrusage(resource.RUSAGE_CHILDREN)
                 yield {
-                    "what": f"d={spacing} W={window} x{times}",
-                    "rows": len(rows),
+                    "command": f"parquet to report, {mode}, {name}",
                     "wall_s": wall_s,
-                    "cpu_s": cpu_s,
-                    "rows_per_s": len(rows) / wall_s,
-                    "played": bench.woken,
-                    "fills": len(bench.fills),
-                    "us_per_played": cpu_s / bench.woken * 1e6,
-                    "x_loop": cpu_s / loop_s,
-                    "loop": name,
-                    "rss_mb": rss_mb(),
+                    "cpu_s": sum(after[:2]) - sum(before[:2]),
+                    "fills": json.loads(done.stdout)["fills"],
                 }
+            for kept in Path(folder).glob("*.mmcache"):
+                kept.unlink()
 
 
 def agree(args: argparse.Namespace, instrument: Instrument) -> int:
@@ -170,35 +276,53 @@ def agree(args: argparse.Namespace, instrument: Instrument) -> int:
     return 0
 
 
+def line_of(row: dict[str, Any]) -> str:
+    if "command" in row:
+        return f"{row['command']:<46} {row['wall_s']:>7.2f} s (cpu {row['cpu_s']:.2f})  {row['fills']:,} fills"
+    ratio = row["x_hftbacktest"]
+    line = (
+        f"d={row['spacing']:<3} W={row['window']:<6,} x{row['times']:<3} {row['engine']:<21}"
+        f"{row['rows'] / row['cpu_s'] / 1e6:>9.2f} M rows/s  cpu {row['cpu_s']:>8.3f} s  wall {row['wall_s']:>8.3f} s"
+        f"  {row['fills']:>7,} fills  PnL {row['pnl']:>11,.4f}  RSS {row['rss_mb']:>5.0f} MB"
+    )
+    if ratio is not None:
+        line += f"  {ratio:>7.2f} x hftbacktest"
+    if "read_cpu_s" in row:
+        line += (
+            f"\n{'':<45} of it orders {row['orders']:,}, events played {row['played']:,},"
+            f" {row['cpu_s'] / max(row['fills'], 1) * 1e6:.0f} us a fill; before it: file read in"
+            f" {row['read_wall_s']:.2f} s (cpu {row['read_cpu_s']:.2f}), index built in"
+            f" {row['index_wall_s']:.3f} s (cpu {row['index_cpu_s']:.3f})"
+        )
+    return line
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", default=str(FOLDER / FILE))
-    parser.add_argument("--times", type=int, nargs="+", default=[1, 10])
-    parser.add_argument("--spacing", type=int, nargs="+", default=[100, 10, 1])
+    parser.add_argument("--spacing", type=int, nargs="+", default=[100, NORMAL, BUSY])
     parser.add_argument("--window", type=int, nargs="+", default=[10, 100, 1_000, 10_000])
+    parser.add_argument("--times", type=int, nargs="+", default=[1, 10, 40])
+    parser.add_argument("--repeats", type=int, default=2, help="the best counts")
+    parser.add_argument("--mode", choices=["plain", "compiled", "both", "best"], default="best")
+    parser.add_argument("--peers", default=sys.executable, metavar="PYTHON")
+    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--agree", action="store_true")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     instrument = paper_instrument("XRPUSDT", InstrumentSettings(), PAPER)
+    if not Path(args.data).is_file():
+        print(f"{args.data}: no such file; set MARKETMAKER_DATA or give --data", file=sys.stderr)
+        return 2
     if args.agree:
         return agree(args, instrument)
-    for row in measure(args, instrument):
-        if args.json:
-            print(json.dumps(row), flush=True)
-        elif "played" not in row:
-            print(
-                f"{row['what']:<22} {row['rows']:>11,} rows {row['wall_s']:>8.3f} s"
-                f"  RSS {row['rss_mb']:.0f} MB",
-                flush=True,
-            )
-        else:
-            print(
-                f"{row['what']:<22} {row['rows_per_s'] / 1e6:>8.2f} M rows/s {row['wall_s']:>8.3f} s"
-                f" (cpu {row['cpu_s']:.3f})  {row['played']:>9,} played  {row['fills']:>9,} fills"
-                f"  {row['us_per_played']:>6.1f} us each  {row['x_loop']:>8.1f} x {row['loop']}"
-                f"  RSS {row['rss_mb']:.0f} MB",
-                flush=True,
-            )
+    if args.one:
+        print(json.dumps(one_case(args, instrument)), flush=True)
+        return 0
+    for rows in (whole_command(args), side_by_side(args)):
+        for row in rows:
+            print(json.dumps(row) if args.json else line_of(row), flush=True)
     return 0
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from marketmaker.backtest.arrays import MarketData
 from marketmaker.backtest.index import PriceIndex
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".mmcache"
 WORTH_KEEPING = 100_000
 """Rows; fewer are read faster than anybody notices."""
@@ -130,5 +130,5 @@ def _map(place: Path, wanted: dict[str, Any]) -> tuple[MarketData, PriceIndex] |
         bar_ns=header["bar_ns"],
         described=tuple(header["described"]),
     )
-    blocks = tuple(arrays[f"block{number}"] for number in range(4))
+    blocks = tuple(array for name, array in arrays.items() if name.startswith("block"))
     return data, PriceIndex(low, high, blocks)

@@ -29,7 +29,6 @@ news of fills come back at once.
 from __future__ import annotations
 
 from array import array
-from collections import deque
 from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Protocol
@@ -89,10 +88,9 @@ class PlainIds:
     The limits are those of the text form, so that the core decides as it would at a venue that takes it.
     """
 
-    sequences = TextForm.sequences
-    max_slot = TextForm.max_slot
-
     def __init__(self) -> None:
+        self.sequences = TextForm.sequences
+        self.max_slot = TextForm.max_slot
         self._last = ClientOrderId(0, Side.BUY, -1)
 
     def encode(self, order: ClientOrderId) -> str:
@@ -159,7 +157,6 @@ class Bench:
         funding: Funding | None = None,
         manager: PositionManager | None = None,
     ) -> None:
-        self.data = data
         self.instrument = instrument
         self.ids = PlainIds()
         self.exchange = Exchange(
@@ -167,6 +164,7 @@ class Bench:
             instruments={instrument.name: instrument},
             client_order_ids=self.ids,
             emit=self._emit,
+            tell_positions=False,
         )
         self.market = self.exchange.market(instrument.name)
         self.now_ns = int(data.ts_ns[0])
@@ -191,24 +189,41 @@ class Bench:
         )
         self._cleanup_ns = round(cleanup_interval_s * NS_PER_S)
         self._journal = journal
-        self._inbox: deque[Event] = deque()
+        self._inbox: list[Event] = []
+        self._opened = 0
+        """How many of the inbox have been heard."""
+        self._funding_due_ns = 0
         self._agenda: list[tuple[int, int, PlaceOrder | CancelOrder | QueryOrder | None]] = []
         self._agenda_count = 0
         self._placing: set[ClientOrderId] = set()
-        self._heard = -1
         self._unwritten: PriceChanged | None = None
-        self.times = memoryview(data.ts_ns)  # type: ignore[arg-type]
-        self._price = memoryview(data.price)  # type: ignore[arg-type]
-        self._apply = self._make_apply()
+        self._begun = False
+        self.go_on(data)
 
     # --- the driver's side ---
 
-    def begin(self) -> bool:
-        """The private stream is up, nothing is open, nothing is held; then the first event."""
+    def go_on(self, data: MarketData) -> None:
+        """The next stretch of the same market, once the one before has been driven to its end: a long recording need
+        not be in memory as a whole."""
+        self.data = data
+        self.times = memoryview(data.ts_ns)  # type: ignore[arg-type]
+        self._price = memoryview(data.price)  # type: ignore[arg-type]
+        self._qty = memoryview(data.qty)  # type: ignore[arg-type]
+        self._one_price = data.quotes is None and data.low is data.high
+        self._heard = -1
+        self._applied = -1
+
+    def begin(self) -> int:
+        """The last event of the stretch that has happened. At first the private stream is up, nothing is open, nothing
+        is held, and then comes the first event; in a later stretch nothing has happened yet."""
+        if self._begun:
+            return -1
+        self._begun = True
         now_ns = self.now_ns
         self.hear(OrderStreamRestored(ts_ns=now_ns))
         self.hear(SnapshotTaken(snapshot=self._read(), ts_ns=now_ns))
-        return self.play(0)
+        self.play(0)
+        return 0
 
     def play(self, place: int) -> bool:
         """The event happens; what was due until its time has happened already. Whether the core heard its price."""
@@ -226,6 +241,10 @@ class Bench:
         self.hear(PriceChanged(price_ticks=Ticks(price), ts_venue_ns=ts_ns, ts_ns=ts_ns))
         self._drain()
         return True
+
+    def has_heard(self, place: int) -> bool:
+        """Whether the core has the price of event `place`."""
+        return self._heard >= place
 
     def hear_quiet(self, place: int, *, doubting: bool = False) -> None:
         """Bring the core's price to that of an event that changed nothing. `doubting`: have the core look for itself
@@ -262,7 +281,9 @@ class Bench:
         if manager.timers and manager.timers[0][0] < due_ns:
             due_ns = manager.timers[0][0]
         if self.market.holding.lots:
-            due_ns = min(due_ns, self._funding.next_ns(self.now_ns))
+            if self._funding_due_ns <= self.now_ns:
+                self._funding_due_ns = self._funding.next_ns(self.now_ns)
+            due_ns = min(due_ns, self._funding_due_ns)
         if len(manager.live) >= manager.cap:
             due_ns = min(due_ns, next_multiple(self.now_ns, self._cleanup_ns))
         return due_ns
@@ -361,8 +382,12 @@ class Bench:
 
     def _drain(self) -> None:
         inbox = self._inbox
-        while inbox:
-            self.hear(inbox.popleft())
+        while self._opened < len(inbox):
+            event = inbox[self._opened]
+            self._opened += 1
+            self.hear(event)
+        inbox.clear()
+        self._opened = 0
 
     def _send(self, action: PlaceOrder | CancelOrder | QueryOrder) -> None:
         if not self._latency_ns:
@@ -384,7 +409,7 @@ class Bench:
         if isinstance(action, PlaceOrder):
             self._placing.discard(action.order.client_order_id)
             try:
-                self.exchange.place(name, action.order, now_ns)
+                self.exchange.submit(self.market, action.order, now_ns)
             except Rejected as error:
                 self._inbox.append(
                     PlaceRefused(
@@ -451,72 +476,63 @@ class Bench:
 
     # --- how one event of the data reaches the exchange ---
 
-    def _make_apply(self) -> Callable[[int], None]:
-        if self.data.quotes is not None:
-            return self._make_apply_frame(self.data.quotes)
-        return self._make_apply_trade() if self.data.low is self.data.high else self._apply_bar
+    def _apply(self, place: int) -> None:
+        if self._one_price:
+            self._apply_trade(place)
+        elif self.data.quotes is None:
+            self._apply_bar(place)
+        else:
+            self._apply_frame(place, self.data.quotes)
 
-    def _make_apply_trade(self) -> Callable[[int], None]:
-        trade, market, times, price = self.exchange.trade, self.market, self.times, self._price
-        qty = memoryview(self.data.qty)  # type: ignore[arg-type]
-
-        def apply_trade(place: int) -> None:
-            trade(market, price[place], qty[place], times[place])
-
-        return apply_trade
+    def _apply_trade(self, place: int) -> None:
+        self.exchange.trade(self.market, self._price[place], self._qty[place], self.times[place])
 
     def _apply_bar(self, place: int) -> None:
         """See `arrays`: exits, then entries, then the close."""
-        data, trade, market = self.data, self.exchange.trade, self.market
+        data, market = self.data, self.market
         extremes = (data.high, data.low)
         if self.manager.settings.side is GridSide.SHORT:
             extremes = (data.low, data.high)
-        lots, ts_ns = int(data.qty[place]), self.times[place]
+        lots, ts_ns = self._qty[place], self.times[place]
         for prices in extremes:
-            trade(market, int(prices[place]), lots, ts_ns)
+            self.exchange.trade(market, int(prices[place]), lots, ts_ns)
             if self._inbox:
                 self._hear_news(place)
-        trade(market, self._price[place], lots, ts_ns)
+        self.exchange.trade(market, self._price[place], lots, ts_ns)
 
-    def _make_apply_frame(self, quotes: Quotes) -> Callable[[int], None]:
+    def _apply_frame(self, place: int, quotes: Quotes) -> None:
         """After a leap the exchange first hears the last trade and the last quote before this event."""
-        apply_trade = self._make_apply_trade()
-        market, quote, times = self.market, self.exchange.quote, self.times
-        is_quote, before = quotes.is_quote, quotes.before
-        played = -1
+        last = place - 1
+        if last > self._applied:
+            before = int(quotes.before[last])
+            if before > self._applied:
+                self._apply_one(before, quotes)
+            self._apply_one(last, quotes)
+        self._apply_one(place, quotes)
+        self._applied = place
 
-        def apply_one(place: int) -> None:
-            if is_quote[place]:
-                bid = (int(quotes.bid[place]), int(quotes.bid_lots[place]))
-                ask = (int(quotes.ask[place]), int(quotes.ask_lots[place]))
-                quote(market, bid, ask, times[place])
-            else:
-                apply_trade(place)
-
-        def apply_frame(place: int) -> None:
-            nonlocal played
-            last = place - 1
-            if last > played:
-                if before[last] > played:
-                    apply_one(int(before[last]))
-                apply_one(last)
-            apply_one(place)
-            played = place
-
-        return apply_frame
+    def _apply_one(self, place: int, quotes: Quotes) -> None:
+        if quotes.is_quote[place]:
+            bid = (int(quotes.bid[place]), int(quotes.bid_lots[place]))
+            ask = (int(quotes.ask[place]), int(quotes.ask_lots[place]))
+            self.exchange.quote(self.market, bid, ask, self.times[place])
+        else:
+            self._apply_trade(place)
 
 
 def drive(
     bench: Bench, *, doubting: bool = False, progress: Callable[[int], None] | None = None
 ) -> None:
-    """The reference: every event is played, and the core hears every price. Slow, and plain to read.
+    """The reference: every event of the bench's stretch is played, and the core hears every price. Slow, and plain to
+    read.
 
     `doubting`: the core decides about each of them in full, quiet or not.
     """
-    if not bench.begin():
+    played = bench.begin()
+    if played == 0 and not bench.has_heard(0):
         bench.hear_quiet(0, doubting=doubting)
     ts_ns = bench.data.ts_ns.tolist()
-    for place in range(1, len(ts_ns)):
+    for place in range(played + 1, len(ts_ns)):
         while (due_ns := bench.next_due_ns()) <= ts_ns[place]:
             bench.do_due(due_ns)
         if not bench.play(place):

@@ -1,27 +1,26 @@
 """Where a price next leaves a band: an index over the lowest and highest price of every event.
 
     level 0   the events themselves
-    level 1   lowest and highest of each 64 events
-    level 2   lowest and highest of each 4,096 events
+    level 1   lowest and highest of each 8 events
+    level 2   lowest and highest of each 64 events, and so on up to 8 blocks or fewer
 
 A search looks at the rest of its block, then at the block's neighbours, then at whole blocks of blocks, and comes down
-again where one of them holds a hit: its cost grows with the logarithm of the distance, not with the distance.
+again where one of them holds a hit: its cost grows with the logarithm of the distance, not with the distance. Most
+searches end within a few hundred events, where looking at a few dozen numbers one by one is cheaper than one call into
+numpy; so the events stay in their arrays and the blocks are lists of plain integers.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Prices = NDArray[np.signedinteger[Any]]
 
-FAN_OUT = 64
-SCANNED_ONE_BY_ONE = 24
-"""So many events are compared in a plain loop first: cheaper than one call into numpy."""
-STRIDE = 1_024
-"""Blocks of blocks looked at in one call."""
+FAN_BITS: Final = 3
+FAN_OUT: Final = 1 << FAN_BITS
 
 
 class PriceIndex:
@@ -33,74 +32,78 @@ class PriceIndex:
         self.high = high
         self.size = len(low)
         self.blocks = build_blocks(low, high) if blocks is None else blocks
-        self._low1, self._high1, self._low2, self._high2 = self.blocks
+        lists: list[list[int]] = [block.tolist() for block in self.blocks]
+        self._lows = lists[::2]
+        self._highs = lists[1::2]
         self._one_price = low is high
         self._low_view = memoryview(low)  # type: ignore[arg-type]
         self._high_view = memoryview(high)  # type: ignore[arg-type]
 
     def next_outside(self, start: int, low: int, high: int) -> int:
         """The first event at or after `start` that reaches down to `low` or up to `high`; `size` when none does."""
-        near = start + SCANNED_ONE_BY_ONE
+        size = self.size
+        block = (start + FAN_OUT - 1) >> FAN_BITS
+        place = self._first_event(start, min(block << FAN_BITS, size), low, high)
+        if place >= 0:
+            return place
+        level = 0
+        while level < len(self._lows):
+            lows, highs = self._lows[level], self._highs[level]
+            last = level + 1 == len(self._lows)
+            above = (block + FAN_OUT - 1) >> FAN_BITS
+            end = len(lows) if last else min(above << FAN_BITS, len(lows))
+            while block < end:
+                if lows[block] <= low or highs[block] >= high:
+                    return self._come_down(level, block, low, high)
+                block += 1
+            block = above
+            level += 1
+        return size
+
+    def _come_down(self, level: int, block: int, low: int, high: int) -> int:
+        """The first event of a block that holds a hit."""
+        while level > 0:
+            level -= 1
+            lows, highs = self._lows[level], self._highs[level]
+            block <<= FAN_BITS
+            while not (lows[block] <= low or highs[block] >= high):
+                block += 1
+        first = block << FAN_BITS
+        return self._first_event(first, min(first + FAN_OUT, self.size), low, high)
+
+    def _first_event(self, start: int, stop: int, low: int, high: int) -> int:
+        """The first event in [start, stop) with a hit, -1 when there is none."""
+        lows, highs = self._low_view, self._high_view
         if self._one_price:
-            for place, price in enumerate(self._low_view[start:near], start):
-                if not low < price < high:
+            for place in range(start, stop):
+                price = lows[place]
+                if price <= low or price >= high:
                     return place
         else:
-            lows, highs = self._low_view[start:near], self._high_view[start:near]
-            for place, (lowest, highest) in enumerate(zip(lows, highs, strict=True), start):
-                if lowest <= low or highest >= high:
+            for place in range(start, stop):
+                if lows[place] <= low or highs[place] >= high:
                     return place
-        if near >= self.size:
-            return self.size
-        return self._far(near, low, high)
-
-    def _far(self, start: int, low: int, high: int) -> int:
-        block = -(-start // FAN_OUT)
-        found = _first(self.low, self.high, start, block * FAN_OUT, low, high)
-        if found >= 0:
-            return found
-        group = -(-block // FAN_OUT)
-        found = _first(self._low1, self._high1, block, group * FAN_OUT, low, high)
-        if found < 0:
-            found = self._in_groups(group, low, high)
-            if found < 0:
-                return self.size
-        return _first(self.low, self.high, found * FAN_OUT, (found + 1) * FAN_OUT, low, high)
-
-    def _in_groups(self, group: int, low: int, high: int) -> int:
-        """The first block from `group` on that holds a hit, -1 when none does."""
-        while group < len(self._low2):
-            found = _first(self._low2, self._high2, group, group + STRIDE, low, high)
-            if found >= 0:
-                return _first(
-                    self._low1, self._high1, found * FAN_OUT, (found + 1) * FAN_OUT, low, high
-                )
-            group += STRIDE
         return -1
-
-
-def _first(  # noqa: PLR0917  (called often; keywords would cost more than they say)
-    lows: Prices, highs: Prices, start: int, stop: int, low: int, high: int
-) -> int:
-    """The first place in [start, stop) with a hit, -1 when there is none."""
-    hits = (lows[start:stop] <= low) | (highs[start:stop] >= high)
-    if not len(hits):
-        return -1
-    place = int(hits.argmax())
-    return start + place if hits[place] else -1
 
 
 def build_blocks(low: Prices, high: Prices) -> tuple[Prices, ...]:
-    """Lowest and highest of each 64 events, then of each 64 of those."""
-    low1, high1 = _fold(low, np.minimum), _fold(high, np.maximum)
-    return low1, high1, _fold(low1, np.minimum), _fold(high1, np.maximum)
+    """Lowest and highest of each 8 events, then of each 8 of those, and so on."""
+    blocks: list[Prices] = []
+    while len(low) > FAN_OUT or not blocks:
+        low, high = _fold(low, np.minimum), _fold(high, np.maximum)
+        blocks += (low, high)
+    return tuple(blocks)
 
 
 def _fold(values: Prices, pick: np.ufunc) -> Prices:
     if not len(values):
         return values
     whole = len(values) // FAN_OUT * FAN_OUT
-    folded = pick.reduce(values[:whole].reshape(-1, FAN_OUT), axis=1)
+    columns = values[:whole].reshape(-1, FAN_OUT).T
+    folded: Prices = columns[0].copy()
+    for column in columns[1:]:
+        pick(folded, column, out=folded)
     if whole == len(values):
-        return np.asarray(folded)
-    return np.append(folded, pick.reduce(values[whole:])).astype(values.dtype)
+        return folded
+    rest = np.array([pick.reduce(values[whole:])], values.dtype)
+    return np.asarray(np.concatenate([folded, rest]), values.dtype)

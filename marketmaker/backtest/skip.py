@@ -25,15 +25,13 @@ from marketmaker.sim.matching import FillModel
 def skip_ahead(
     bench: Bench, index: PriceIndex, *, progress: Callable[[int], None] | None = None
 ) -> None:
-    """The same outcome as `drive.drive`. `index` is over the `low` and `high` of the bench's data."""
+    """The same outcome as `drive.drive`. `index` is over the `low` and `high` of the bench's stretch."""
     ts_ns = bench.data.ts_ns
     size, last_ns = len(ts_ns), int(ts_ns[-1])
     times = bench.times
     manager, holding, matcher = bench.manager, bench.market.holding, bench.market.matcher
-    next_outside, next_due_ns = index.next_outside, bench.next_due_ns
     nearer = 1 if matcher.model is FillModel.CROSS else 0
-    bench.begin()
-    played = 0
+    played = bench.begin()
     while True:
         band = manager.quiet_band
         if band is None:
@@ -45,8 +43,8 @@ def skip_ahead(
             if holding.lots:
                 low = max(low, holding.safe_low // 2)
                 high = min(high, -(-holding.safe_high // 2))
-            place = next_outside(played + 1, low, high)
-        due_ns = next_due_ns()
+            place = index.next_outside(played + 1, low, high)
+        due_ns = bench.next_due_ns()
         if due_ns != NEVER and due_ns <= (times[place] if place < size else last_ns):
             before = max(int(ts_ns.searchsorted(due_ns)) - 1, played)
             bench.catch_up(played, before)

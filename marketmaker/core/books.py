@@ -11,13 +11,14 @@ Identity that always holds: cash paid = inventory cost - realised, in quanta.
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Final
 
 from marketmaker.core.slot import LiveOrder, Slot
 from marketmaker.model.action import RecordFill
 from marketmaker.model.instrument import Lots, Quanta
 from marketmaker.model.order import Fill, Side
 
-ZERO = Decimal(0)
+ZERO: Final = Decimal(0)
 
 
 class Books:
@@ -49,7 +50,8 @@ class Books:
             order.trade_ids.add(fresh.trade_id)
             order.trade_lots += fresh.qty_lots
             order.trade_value += fresh.qty_lots * fresh.price_ticks
-        delta = max(order.booked_lots, cumulative, order.trade_lots) - order.booked_lots
+        delta = max(cumulative, order.trade_lots) - order.booked_lots
+        delta = max(delta, 0)
         if delta == 0 and fresh is None:
             return None
         realised = value = 0

@@ -17,18 +17,21 @@ Every move costs what it changes: rungs that enter or leave, never the number of
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from marketmaker.core.lattice import Lattice
 from marketmaker.model.instrument import Ticks
 
-NOWHERE = (0, -1)
+NOWHERE: Final = (0, -1)
 """An empty window."""
 
-FAR = 1 << 62
+FAR: Final = 1 << 62
+NO_RUNGS: Final = range(0)
 
 
-class WindowMove(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowMove:
     """What a price change did to a window: rungs that left at the bottom, rungs that fell out at the top, rungs that
     entered, and stranded rungs that are below the window now."""
 
@@ -89,6 +92,8 @@ class Ladder:
         """The lowest reach at which an entry may be placed at `rung`: a fraction of the interval above it."""
         level = self.reach_of(rung)
         numerator, denominator = self.distance
+        if not numerator:
+            return level + 1
         gap = self.reach_of(rung + 1) - level
         return level + max(1, -(-gap * numerator // denominator))
 
@@ -100,7 +105,8 @@ class Ladder:
         """Follow the price."""
         below = self.rung_at_or_below(reach)
         hi = below if self.threshold(below) <= reach else below - 1
-        self.nearest = below + 1 if self.midpoint(below + 1) <= reach else below
+        half_way = self.midpoint(below + 1)
+        self.nearest = below + 1 if half_way <= reach else below
         low, high = self.threshold(hi), self.threshold(hi + 1)
         if self.from_nearest:
             lo = self.nearest - self.entry_window + 1
@@ -124,10 +130,12 @@ class Ladder:
         elif hi > old_hi:
             entered = range(old_hi + 1, hi + 1)
         else:
-            entered = range(lo, old_lo)
+            entered = range(lo, old_lo) if lo < old_lo else NO_RUNGS
+        left_end = min(lo, old_hi + 1)
+        dropped_from = max(hi + 1, old_lo)
         return WindowMove(
-            left=range(old_lo, min(lo, old_hi + 1)),
-            dropped=range(max(hi + 1, old_lo), old_hi + 1),
+            left=range(old_lo, left_end) if old_lo < left_end else NO_RUNGS,
+            dropped=range(dropped_from, old_hi + 1) if dropped_from <= old_hi else NO_RUNGS,
             entered=entered,
             passed=passed,
         )

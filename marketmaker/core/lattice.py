@@ -10,28 +10,16 @@ from __future__ import annotations
 
 import math
 from decimal import ROUND_HALF_UP, Context, Decimal
-from typing import Protocol
+from typing import Final
 
 from marketmaker.model.instrument import Instrument, Ticks
 from marketmaker.model.settings import GridSettings, Spacing
 
-PRECISE = Context(prec=50, rounding=ROUND_HALF_UP)
-
-
-class Lattice(Protocol):
-    """`lowest`: the least level number that may be quoted."""
-
-    lowest: int
-
-    def level(self, number: int) -> Ticks: ...
-
-    def at_or_below(self, price: Ticks) -> int:
-        """The greatest level number whose level is at or below `price`."""
-        ...
+PRECISE: Final = Context(prec=50, rounding=ROUND_HALF_UP)
 
 
 class ArithmeticLattice:
-    """Levels `anchor + number * numerator / denominator`, in ticks."""
+    """Levels `anchor + number * numerator / denominator`, in ticks. `lowest`: the least that may be quoted."""
 
     def __init__(self, anchor: Ticks, numerator: int, denominator: int) -> None:
         self.anchor = anchor
@@ -46,6 +34,9 @@ class ArithmeticLattice:
         return Ticks(twice // (2 * self.denominator))
 
     def at_or_below(self, price: Ticks) -> int:
+        """The greatest level number whose level is at or below `price`."""
+        if self.denominator == 1:
+            return (price - self.anchor) // self.numerator
         number = (price - self.anchor) * self.denominator // self.numerator
         while self.level(number + 1) <= price:
             number += 1
@@ -55,7 +46,7 @@ class ArithmeticLattice:
 
 
 class GeometricLattice:
-    """Levels `anchor * ratio ** number`, in ticks."""
+    """Levels `anchor * ratio ** number`, in ticks. `lowest`: the least that may be quoted."""
 
     def __init__(self, anchor: Ticks, ratio: Decimal) -> None:
         self.anchor = anchor
@@ -79,6 +70,7 @@ class GeometricLattice:
         return PRECISE.multiply(self.exact_anchor, PRECISE.power(self.ratio, number))
 
     def at_or_below(self, price: Ticks) -> int:
+        """The greatest level number whose level is at or below `price`."""
         if price < 1:
             return self.lowest - 1
         number = math.floor(math.log(price / self.anchor) / self.log_ratio)
@@ -97,6 +89,9 @@ class GeometricLattice:
         while self.exact_level(number - 1) * step >= 1:
             number -= 1
         return number
+
+
+Lattice = ArithmeticLattice | GeometricLattice
 
 
 def describe_lattice(settings: GridSettings) -> str:

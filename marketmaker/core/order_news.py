@@ -7,7 +7,7 @@ venue had and no longer finds stays LOCKED until a snapshot taken later does not
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from marketmaker.core.slot import LATE, LOCKED, PENDING, Heard, LiveOrder, Slot
 from marketmaker.model.action import CancelOrder, GiveUp, Severity, TakeSnapshot
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from marketmaker.core.grid import Ladder
     from marketmaker.core.position_manager import PositionManager
 
-SECOND_NS = 1_000_000_000
-CANCEL_REPEAT_NS = 5 * SECOND_NS
-NOT_FOUND_TIMES = 2
+OPEN: Final = OrderStatus.OPEN
+FILLED: Final = OrderStatus.FILLED
+SECOND_NS: Final = 1_000_000_000
+CANCEL_REPEAT_NS: Final = 5 * SECOND_NS
+NOT_FOUND_TIMES: Final = 2
 UNEXPLAINED = {EndReason.VENUE, EndReason.EXPIRED, EndReason.SELF_TRADE}
 """Refusals for which trying again at once is no remedy: each in a row doubles the wait, as in a maintenance."""
 REFUSED_WAIT_MAX_S = 15.0
@@ -45,7 +47,7 @@ END_OF_REFUSAL = {
     Refusal.REDUCE_ONLY: EndReason.REDUCE_ONLY,
     Refusal.INSUFFICIENT_MARGIN: EndReason.INSUFFICIENT_MARGIN,
 }
-REFUSED_ENDS = set(END_OF_REFUSAL.values())
+REFUSED_ENDS: Final = set(END_OF_REFUSAL.values())
 FATAL = {Refusal.POSITION_MODE, Refusal.AUTHENTICATION}
 
 
@@ -69,15 +71,15 @@ class OrderNews:
         order = slot.order
         if report.venue_order_id:
             order.venue_order_id = report.venue_order_id
-        cumulative = order.qty_lots if report.status is OrderStatus.FILLED else report.filled_lots
+        cumulative = order.qty_lots if report.status is FILLED else report.filled_lots
         stale = report.filled_lots < order.booked_lots and slot.state is LOCKED
         self.grid.book(slot, order, max(cumulative, report.filled_lots), report)
         order.missing = 0
         order.gone_ns = 0
-        if report.status is OrderStatus.OPEN and order.booked_lots < order.qty_lots:
+        if report.status is OPEN and order.booked_lots < order.qty_lots:
             self.hear_open(slot, order, stale=stale)
             return
-        if report.status in (OrderStatus.OPEN, OrderStatus.FILLED):
+        if report.status is OPEN or report.status is FILLED:
             slot.hear(Heard.FILLED)
             self.grid.end_order(slot, order, None)
             return
@@ -105,7 +107,7 @@ class OrderNews:
                 self.grid.set_timer(
                     self.grid.now_ns + self.grid.renew_after_ns, "retry", slot.index
                 )
-            self.grid.mark((slot.index,))
+            self.grid.marked[slot.index] = None
 
     def hear_of_other(self, report: OrderReport, name: ClientOrderId) -> None:
         """News of an order that is no slot's current one: late, or alive without our knowing."""

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, insort
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from marketmaker.core import readings
 from marketmaker.core.books import Books
@@ -89,16 +90,16 @@ from marketmaker.model.settings import (
 )
 from marketmaker.model.status import GridMemory
 
-REMEMBERED_ENDED_ORDERS = 5_000
-REMEMBERED_PAYMENTS = 1_000
-REMEMBERED_TRADES = 1_000
-RENEW_AT_SHARE = 0.9
+REMEMBERED_ENDED_ORDERS: Final = 5_000
+REMEMBERED_PAYMENTS: Final = 1_000
+REMEMBERED_TRADES: Final = 1_000
+RENEW_AT_SHARE: Final = 0.9
 
-NO_ROOM = "max_open_orders reached"
-TOO_EXPOSED = "max_position reached"
-STRICT = "post_only strict: waiting for the price to move away"
-OUTSIDE = "outside the window"
-GIVEN_UP = "given up by the order cleaner until the price moves a level"
+NO_ROOM: Final = "max_open_orders reached"
+TOO_EXPOSED: Final = "max_position reached"
+STRICT: Final = "post_only strict: waiting for the price to move away"
+OUTSIDE: Final = "outside the window"
+GIVEN_UP: Final = "given up by the order cleaner until the price moves a level"
 
 
 class PositionManager:
@@ -146,10 +147,12 @@ class PositionManager:
         self.price: Ticks | None = None
         self.anchor: Ticks | None = None
         self.ladders: dict[int, Ladder] = {}
+        self.only_ladder: Ladder | None = None
+        """The ladder of a grid that has one."""
         self.exit_windows: dict[int, int] = {}
         self.slots: dict[int, Slot] = {}
         self.live: dict[int, Slot] = {}
-        self.ended_orders: dict[int, tuple[LiveOrder, int, int]] = {}
+        self.ended_orders: OrderedDict[int, tuple[LiveOrder, int, int]] = OrderedDict()
         self.holding: dict[int, None] = {}
         self.entry_leaves = {1: 0, -1: 0}
 
@@ -175,7 +178,7 @@ class PositionManager:
         self.payments: dict[str, None] = {}
         self.restored: GridMemory | None = memory
         self.booked_ns = 0
-        self.recent_trades: dict[str, None] = {}
+        self.recent_trades: OrderedDict[str, None] = OrderedDict()
         self.rearranged = False
         """Inventory went from slot to slot without a trade; whoever keeps the memory sets it back."""
         self.untold: dict[int, LiveOrder] = {}
@@ -267,7 +270,8 @@ class PositionManager:
         for ladder in self.ladders.values():
             self.follow(ladder)
         self.refresh_offers()
-        self.mark(self.waiting_for_price)
+        if self.waiting_for_price:
+            self.mark(self.waiting_for_price)
 
     def set_anchor(self, anchor: Ticks) -> None:
         self.anchor = anchor
@@ -298,6 +302,7 @@ class PositionManager:
                 distance=settings.place_distance.as_integer_ratio(),
                 from_nearest=settings.window_from is WindowFrom.NEAREST,
             )
+        self.only_ladder = None if neutral else next(iter(self.ladders.values()))
 
     def follow(self, ladder: Ladder) -> None:
         """Move the ladder's window to the price, marking the slots this touches."""
@@ -311,9 +316,12 @@ class PositionManager:
                 slot = self.slots.get(sign * rung)
                 if slot is not None and slot.order is not None and not slot.order.is_exit:
                     ladder.stranded.add(rung)
-            self.mark(sign * rung for rung in move.left)
-            self.mark(sign * rung for rung in move.passed)
-            self.mark(sign * rung for rung in move.entered)
+            for rung in move.left:
+                self.marked[sign * rung] = None
+            for rung in move.passed:
+                self.marked[sign * rung] = None
+            for rung in move.entered:
+                self.marked[sign * rung] = None
             if self.cleaned and self.cleaned_at[sign] != ladder.nearest:
                 self.mark(self.cleaned)
                 self.cleaned.clear()
@@ -325,15 +333,22 @@ class PositionManager:
         room = self.cap - self.entries_wanted()
         for sign, ladder in self.ladders.items():
             ladder.exit_budget = max(0, min(self.exit_windows[sign], room))
-            self.mark(sign * rung for rung in ladder.move_offered(sign * self.price))
+            for rung in ladder.move_offered(sign * self.price):
+                self.marked[sign * rung] = None
             room -= ladder.last - ladder.first
 
     def entries_wanted(self) -> int:
         """How many orders the entries may need: exact only where the exits could want the same room."""
-        windows = sum(ladder.entry_window for ladder in self.ladders.values())
-        if windows + sum(self.exit_windows.values()) <= self.cap:
+        windows = exits = 0
+        for sign, ladder in self.ladders.items():
+            windows += ladder.entry_window
+            exits += self.exit_windows[sign]
+        if windows + exits <= self.cap:
             return windows
-        return sum(ladder.free_rungs() for ladder in self.ladders.values())
+        wanted = 0
+        for ladder in self.ladders.values():
+            wanted += ladder.free_rungs()
+        return wanted
 
     def find_quiet_band(self) -> tuple[int, int] | None:
         if self.price is None or self.waiting_for_price:
@@ -416,7 +431,7 @@ class PositionManager:
 
     def why_held(self) -> str:
         """Why not even exits may rest, "" while they may."""
-        reason = self.gates.get(Gate.HELD)
+        reason = self.gates.get(Gate.HELD) if self.gates else None
         return "" if reason is None else f"{Gate.HELD.value}: {reason}"
 
     def slot_waits(self, slot: Slot, favourable: int) -> str:
@@ -488,12 +503,17 @@ class PositionManager:
     def settle_marked(self) -> None:
         """Cancels first, then exits, then entries, each nearest to the price first."""
         while self.marked or self.room_made:
-            order = list(self.marked)
-            if len(order) > 1:
-                order.sort(key=self.settling_order)
-            self.marked.clear()
-            for index in order:
-                self.settle(index)
+            if len(self.marked) > 1:
+                ranked = [self.settling_order(index) for index in self.marked]
+                ranked.sort()
+                self.marked.clear()
+                for _, _, index in ranked:
+                    self.settle(index)
+            else:
+                order = list(self.marked)
+                self.marked.clear()
+                for index in order:
+                    self.settle(index)
             if self.room_made and not self.marked:
                 self.room_made = False
                 self.feed_starved()
@@ -505,7 +525,7 @@ class PositionManager:
             rank = 0 if slot.order is not None else 1 if slot.sellable else 2
         distance = 0
         if self.price is not None and self.ladders:
-            ladder = next(iter(self.ladders.values()))
+            ladder = self.only_ladder or self.ladders[1]
             distance = abs(ladder.price_of(ladder.sign * index) - self.price)
         return rank, distance, index
 
@@ -545,7 +565,7 @@ class PositionManager:
             self.slots[index] = slot
             self.place_entry(slot, ladder)
             return
-        if obstacle in {NO_ROOM, TOO_EXPOSED}:
+        if obstacle in (NO_ROOM, TOO_EXPOSED):
             self.starve(slot)
         self.note_strict(slot, obstacle)
         self.forget_if_idle(slot)
@@ -554,8 +574,8 @@ class PositionManager:
         slot = self.slots.get(index)
         if slot is not None:
             return self.ladders.get(slot.sign)
-        if len(self.ladders) == 1:
-            return next(iter(self.ladders.values()))
+        if self.only_ladder is not None:
+            return self.only_ladder
         return self.ladders.get(1 if index < 0 else -1) if index else None
 
     def slot_at(self, index: int, sign: int) -> Slot:
@@ -582,7 +602,8 @@ class PositionManager:
         if obstacle == STRICT:
             self.waiting_for_price.add(slot.index)
         else:
-            self.waiting_for_price.discard(slot.index)
+            if self.waiting_for_price:
+                self.waiting_for_price.discard(slot.index)
             if obstacle == OUTSIDE:
                 slot.strict_beyond = None
 
@@ -608,7 +629,7 @@ class PositionManager:
         price = ladder.price_of(slot.sign * slot.index)
         self.place(
             slot,
-            side=Side(slot.sign),
+            side=Side.BUY if slot.sign > 0 else Side.SELL,
             price=price,
             lots=self.sizing.entry_lots(price),
             is_exit=False,
@@ -618,7 +639,7 @@ class PositionManager:
     def place_exit(self, slot: Slot, ladder: Ladder) -> None:
         self.place(
             slot,
-            side=Side(-slot.sign),
+            side=Side.SELL if slot.sign > 0 else Side.BUY,
             price=ladder.price_of(slot.sign * slot.index + 1),
             lots=self.sizing.exit_lots(slot.held_lots),
             is_exit=True,
@@ -667,7 +688,7 @@ class PositionManager:
         neither inventory of ours nor a position of the owner's."""
         if sign * self.repair.foreign_lots < 0:
             return False
-        if -sign not in self.ladders:
+        if self.only_ladder is not None:
             return True
         held = (self.slots[index] for index in self.holding)
         return not any(slot.sign == -sign and slot.held_lots > 0 for slot in held)
@@ -694,16 +715,18 @@ class PositionManager:
         sequence = order.client_order_id.sequence
         slot.order = None
         order.ts_ended_ns = self.now_ns
-        self.live.pop(sequence, None)
+        if sequence in self.live:
+            del self.live[sequence]
         self.ended_orders[sequence] = (order, slot.index, slot.sign)
         if len(self.ended_orders) > REMEMBERED_ENDED_ORDERS:
-            self.ended_orders.pop(next(iter(self.ended_orders)))
+            self.ended_orders.popitem(last=False)
         if not order.is_exit:
             self.entry_leaves[slot.sign] -= order.leaves_lots
             ladder = self.ladders.get(slot.sign)
-            if ladder is not None:
+            if ladder is not None and ladder.stranded:
                 ladder.stranded.discard(slot.sign * slot.index)
-        self.outdated.discard(sequence)
+        if self.outdated:
+            self.outdated.discard(sequence)
         if self.renewing == sequence:
             self.renewing = None
         self.actions.append(
@@ -722,7 +745,7 @@ class PositionManager:
             )
         )
         self.held_changed(slot)
-        self.mark((slot.index,))
+        self.marked[slot.index] = None
         self.room_made = True
 
     def wait(self, slot: Slot, delay_s: float, reason: str) -> None:
@@ -802,15 +825,15 @@ class PositionManager:
         """Every trade up to `newest_ns` (venue's time) has been told: a restart need not ask for older ones again."""
         self.booked_ns = max(self.booked_ns, newest_ns)
         while len(self.recent_trades) > REMEMBERED_TRADES:
-            self.recent_trades.pop(next(iter(self.recent_trades)))
+            self.recent_trades.popitem(last=False)
 
     def held_changed(self, slot: Slot) -> None:
         """Keep the ladder's inventory in step with what the slot holds."""
         index, ladder = slot.index, self.ladders.get(slot.sign)
         if slot.held_lots:
             self.holding[index] = None
-        else:
-            self.holding.pop(index, None)
+        elif index in self.holding:
+            del self.holding[index]
         if ladder is None:
             return
         rung = slot.sign * index
@@ -826,12 +849,11 @@ class PositionManager:
             return
         slot.sellable = sellable
         slot.strict_beyond = None
-        slot.strict_beyond = None
         if sellable:
             self.mark(slot.sign * joined for joined in ladder.add_inventory(rung))
         else:
             ladder.remove_inventory(rung)
-        self.mark((index,))
+        self.marked[index] = None
         self.refresh_offers()
 
     def carry_dust(self, slot: Slot, ladder: Ladder) -> None:

@@ -55,13 +55,14 @@ class PriceLimits:
             )
             self.waiting = not reached
             return ""
-        for bound, name, hit in (
-            (self.low, self.low_name, self.low is not None and price <= self.low),
-            (self.high, self.high_name, self.high is not None and price >= self.high),
-        ):
-            if hit and bound is not None:
-                return f"{name} at {self.instrument.price(Ticks(bound)):f} reached"
+        if self.low is not None and price <= self.low:
+            return self.reached(self.low_name, self.low)
+        if self.high is not None and price >= self.high:
+            return self.reached(self.high_name, self.high)
         return ""
+
+    def reached(self, name: str, bound: int) -> str:
+        return f"{name} at {self.instrument.price(Ticks(bound)):f} reached"
 
     def band(self) -> tuple[int, int]:
         """Prices between which `hear` has nothing to say, both included."""

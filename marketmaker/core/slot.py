@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 from marketmaker.errors import InvariantBroken
 from marketmaker.model.instrument import Lots, Ticks
@@ -23,12 +24,18 @@ from marketmaker.model.order import ClientOrderId, OrderRef, Side
 
 
 class SlotState(Enum):
+    """There is one of each, so the hash may be that of any object: a look into the table then costs no Python code."""
+
+    __hash__ = object.__hash__
+
     FREE = "free"
     PENDING = "pending"
     LOCKED = "locked"
 
 
 class Heard(Enum):
+    __hash__ = object.__hash__
+
     SENT = "sent"
     ACCEPTED = "accepted"
     PART_FILLED = "part_filled"
@@ -44,8 +51,12 @@ class Verdict(Enum):
     BROKEN = "broken"
 
 
-FREE, PENDING, LOCKED = SlotState.FREE, SlotState.PENDING, SlotState.LOCKED
-LATE, RESYNC, BROKEN = Verdict.LATE, Verdict.RESYNC, Verdict.BROKEN
+FREE: Final = SlotState.FREE
+PENDING: Final = SlotState.PENDING
+LOCKED: Final = SlotState.LOCKED
+LATE: Final = Verdict.LATE
+RESYNC: Final = Verdict.RESYNC
+BROKEN: Final = Verdict.BROKEN
 
 TRANSITIONS: dict[tuple[SlotState, Heard], SlotState | Verdict] = {
     (FREE, Heard.SENT): PENDING,

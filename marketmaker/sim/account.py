@@ -4,8 +4,11 @@ Money is exact. A position is how many lots are held and the sum of price times 
 
     equity = wallet + sum of (lots x mark - cost) x quantum
 
-never divides and never rounds; `EXACT` raises if it ever had to. What a trade made stays inside `cost` until the
-position is flat, and is then moved to the wallet. The average entry price is kept beside this, for display only.
+never divides and never rounds. All money is counted in grains: whole numbers of a power of ten small enough that half
+a quantum, every fee and every payment so far is a whole number of them, so that the sums an order or
+a fill calls for are sums of integers; they become decimals where somebody reads them. What a trade made stays inside
+`cost` until the position is flat, and is then moved to the wallet. The average entry price is kept beside this, for
+display only.
 
 Marks are in half ticks (`mark2` = bid + ask, or twice the last trade), so that a mid is an integer too.
 
@@ -15,17 +18,19 @@ before the account could be short, even if every other position went against us 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from decimal import ROUND_FLOOR, Context, Decimal, Inexact, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation
+from typing import Final
 
 from marketmaker.model.account import Position
 from marketmaker.model.instrument import Instrument, Lots
 from marketmaker.model.order import Side
 
-EXACT = Context(prec=80, traps=[Inexact, InvalidOperation])
-HALF = Decimal("0.5")
-ZERO = Decimal(0)
-FAR = 1 << 62
+EXACT: Final = Context(prec=80, traps=[Inexact, InvalidOperation])
+HALF: Final = Decimal("0.5")
+ZERO: Final = Decimal(0)
+FAR: Final = 1 << 62
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,7 @@ class Holding:
 
     `opening`: by side, price times lots of open orders that are not reduce-only.
     Nothing needs to be checked while `safe_low` < `mark2` < `safe_high`.
+    `half_grains`: half a quantum in the account's grains.
     """
 
     instrument: Instrument
@@ -53,6 +59,10 @@ class Holding:
     opening: dict[Side, int] = field(default_factory=lambda: {Side.BUY: 0, Side.SELL: 0})
     safe_low: int = -FAR
     safe_high: int = FAR
+    half_grains: int = 0
+    maker_grains: int = 0
+    """The fee of one quantum, as a maker, in grains."""
+    taker_grains: int = 0
 
     @property
     def half_quantum(self) -> Decimal:
@@ -87,18 +97,72 @@ class Account:
     ) -> None:
         self.leverage = leverage
         self.maintenance_margin = maintenance_margin
-        self.wallet = balance
-        self.fees = ZERO
-        self.funding = ZERO
         self.holdings = {
             name: Holding(instrument=instrument) for name, instrument in instruments.items()
         }
+        self._margin_over, self._margin_under = maintenance_margin.as_integer_ratio()
+        self._wallet = self._fees = self._funding = 0
+        self._places = 0
+        self._count_in(max(map(decimal_places, [balance, *self._steps()])))
+        self._wallet = self._grains(balance)
+
+    def _steps(self) -> Iterator[Decimal]:
+        """What every sum is a multiple of: half a quantum, and the fees of one, of each instrument."""
+        for holding in self.holdings.values():
+            quantum = holding.instrument.quantum
+            yield holding.half_quantum
+            yield EXACT.multiply(quantum, holding.instrument.maker_fee)
+            yield EXACT.multiply(quantum, holding.instrument.taker_fee)
+
+    def _count_in(self, places: int) -> None:
+        """Make the grain 10 ** -places, finer than it was."""
+        finer = 10 ** (places - self._places)
+        self._places = places
+        self._wallet *= finer
+        self._fees *= finer
+        self._funding *= finer
+        steps = self._steps()
+        for holding in self.holdings.values():
+            holding.half_grains = self._grains(next(steps))
+            holding.maker_grains = self._grains(next(steps))
+            holding.taker_grains = self._grains(next(steps))
+
+    def _grains(self, money: Decimal) -> int:
+        """Exact, for money of no more than `_places` decimal places."""
+        return int(EXACT.scaleb(money, self._places))
+
+    def _money(self, grains: int) -> Decimal:
+        return EXACT.scaleb(Decimal(grains), -self._places)
+
+    @property
+    def leverage(self) -> Decimal:
+        return self._leverage
+
+    @leverage.setter
+    def leverage(self, leverage: Decimal) -> None:
+        self._leverage = leverage
+        self._leverage_over, self._leverage_under = leverage.as_integer_ratio()
+
+    @property
+    def wallet(self) -> Decimal:
+        return self._money(self._wallet)
+
+    @property
+    def fees(self) -> Decimal:
+        return self._money(self._fees)
+
+    @property
+    def funding(self) -> Decimal:
+        return self._money(self._funding)
 
     def equity(self) -> Decimal:
-        total = self.wallet
+        return self._money(self._equity())
+
+    def _equity(self) -> int:
+        total = self._wallet
         for holding in self.holdings.values():
             if holding.lots:
-                total = EXACT.add(total, holding.unrealised())
+                total += (holding.lots * holding.mark2 - 2 * holding.cost) * holding.half_grains
         return total
 
     def book_fill(
@@ -106,7 +170,7 @@ class Account:
     ) -> Decimal:
         """Move the position; returns the fee, paid > 0."""
         instrument = holding.instrument
-        signed = side * qty_lots
+        signed = qty_lots if side > 0 else -qty_lots
         before, after = holding.lots, holding.lots + signed
         if before * signed >= 0:
             holding.entry_ticks = (
@@ -117,22 +181,24 @@ class Account:
         holding.lots = after
         holding.cost += signed * price_ticks
         if after == 0:
-            made = EXACT.multiply(Decimal(-holding.cost), instrument.quantum)
-            self.wallet = EXACT.add(self.wallet, made)
+            self._wallet -= 2 * holding.cost * holding.half_grains
             holding.cost = 0
             holding.entry_ticks = ZERO
+        value = price_ticks * qty_lots
+        paid = value * (holding.maker_grains if is_maker else holding.taker_grains)
+        self._fees += paid
+        self._wallet -= paid
         rate = instrument.maker_fee if is_maker else instrument.taker_fee
-        traded = EXACT.multiply(Decimal(price_ticks * qty_lots), instrument.quantum)
-        fee = EXACT.multiply(traded, rate)
-        self.fees = EXACT.add(self.fees, fee)
-        self.wallet = EXACT.subtract(self.wallet, fee)
-        return fee
+        return EXACT.multiply(EXACT.multiply(Decimal(value), instrument.quantum), rate)
 
     def pay_funding(self, holding: Holding, rate: Decimal) -> Decimal:
         """Returns what was paid to us; with a positive rate longs pay."""
         amount = EXACT.multiply(-holding.notional(), rate)
-        self.funding = EXACT.add(self.funding, amount)
-        self.wallet = EXACT.add(self.wallet, amount)
+        if decimal_places(amount) > self._places:
+            self._count_in(decimal_places(amount))
+        paid = self._grains(amount)
+        self._funding += paid
+        self._wallet += paid
         return amount
 
     def affords(self, holding: Holding, side: Side, quanta: int) -> bool:
@@ -140,41 +206,44 @@ class Account:
 
         An order that makes nothing larger always fits.
         """
-        if holding.exposure2(side, quanta) <= holding.exposure2():
-            return True
-        exposure = self._exposure()
         more = holding.exposure2(side, quanta) - holding.exposure2()
-        exposure = EXACT.add(exposure, EXACT.multiply(Decimal(more), holding.half_quantum))
-        return exposure <= EXACT.multiply(self.equity(), self.leverage)
+        if more <= 0:
+            return True
+        exposure = self._exposure() + more * holding.half_grains
+        return exposure * self._leverage_under <= self._equity() * self._leverage_over
 
     def available(self) -> Decimal:
         """Free margin, rounded to 28 digits, never below 0."""
-        return max(ZERO, self.equity() - self._exposure() / self.leverage)
+        return max(ZERO, self.equity() - self._money(self._exposure()) / self.leverage)
 
-    def _exposure(self) -> Decimal:
-        total = ZERO
+    def _exposure(self) -> int:
+        total = 0
         for holding in self.holdings.values():
-            exposed = EXACT.multiply(Decimal(holding.exposure2()), holding.half_quantum)
-            total = EXACT.add(total, exposed)
+            total += holding.exposure2() * holding.half_grains
         return total
 
     def maintenance(self) -> Decimal:
         """Equity below this is liquidated."""
-        total = ZERO
+        return EXACT.multiply(self._money(self._notional()), self.maintenance_margin)
+
+    def _notional(self) -> int:
+        total = 0
         for holding in self.holdings.values():
-            if holding.lots:
-                total = EXACT.add(total, abs(holding.notional()))
-        return EXACT.multiply(total, self.maintenance_margin)
+            total += abs(holding.lots * holding.mark2) * holding.half_grains
+        return total
 
     def is_short_of_margin(self) -> bool:
         """The full check; also tells each position how far its mark may move until the next one."""
         held = [holding for holding in self.holdings.values() if holding.lots]
-        slack = EXACT.subtract(self.equity(), self.maintenance()) if held else ZERO
+        if not held:
+            return False
+        over, under = self._margin_over, self._margin_under
+        slack = self._equity() * under - self._notional() * over
         if slack < 0:
             return True
         for holding in held:
-            loss_per_step = abs(holding.lots) * holding.half_quantum * (1 + self.maintenance_margin)
-            steps = int((slack / len(held) / loss_per_step).to_integral_value(ROUND_FLOOR)) - 1
+            loss_per_step = abs(holding.lots) * holding.half_grains * (under + over)
+            steps = slack // (len(held) * loss_per_step) - 1
             holding.safe_low = holding.mark2 - steps if holding.lots > 0 else -FAR
             holding.safe_high = holding.mark2 + steps if holding.lots < 0 else FAR
         return False
@@ -197,3 +266,10 @@ class Account:
         per_tick = holding.lots - abs(holding.lots) * self.maintenance_margin
         ticks = (others - apart) / (per_tick * holding.instrument.quantum)
         return ticks * holding.instrument.tick_size if ticks > 0 else None
+
+
+def decimal_places(money: Decimal) -> int:
+    """Digits behind the point, 0 at least."""
+    exponent = money.as_tuple().exponent
+    assert isinstance(exponent, int), "money is finite"
+    return max(0, -exponent)

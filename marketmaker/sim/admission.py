@@ -9,7 +9,6 @@ from marketmaker.errors import (
     PostOnlyWouldCross,
     ReduceOnlyRefused,
 )
-from marketmaker.model.instrument import Instrument
 from marketmaker.model.order import NewOrder
 from marketmaker.sim.account import Account
 from marketmaker.sim.instruments import VENUE
@@ -22,13 +21,13 @@ def check_order(market: Market, account: Account, new: NewOrder, wire_id: str) -
         raise DuplicateClientOrderId(
             f"order {wire_id} is open already", venue=VENUE, operation="place"
         )
-    check_filters(market.instrument, new)
+    check_filters(market, new)
     if new.reduce_only:
         check_reduces(market, new)
     elif not account.affords(market.holding, new.side, new.price_ticks * new.qty_lots):
         raise InsufficientMargin(
             f"{market.instrument.notional(new.price_ticks, new.qty_lots):f} at leverage"
-            f" {account.leverage:f} does not fit into {account.available():f} free",
+            f" {account.leverage:f} does not fit into {account.available().normalize():f} free",
             venue=VENUE,
             operation="place",
         )
@@ -42,16 +41,23 @@ def check_order(market: Market, account: Account, new: NewOrder, wire_id: str) -
         )
 
 
-def check_filters(instrument: Instrument, new: NewOrder) -> None:
-    value = instrument.notional(new.price_ticks, new.qty_lots)
-    quantity = f"quantity {new.qty_lots * instrument.lot_size:f}"
-    if new.price_ticks <= 0:
-        why = f"price {instrument.price(new.price_ticks):f} is not above 0"
-    elif new.qty_lots < instrument.min_qty:
-        why = f"{quantity} is below the minimum {instrument.min_qty * instrument.lot_size:f}"
-    elif instrument.max_qty is not None and new.qty_lots > instrument.max_qty:
-        why = f"{quantity} is above the maximum {instrument.max_qty * instrument.lot_size:f}"
-    elif value < instrument.min_notional and not new.reduce_only:
+def check_filters(market: Market, new: NewOrder) -> None:
+    instrument = market.instrument
+    price, qty = new.price_ticks, new.qty_lots
+    if price <= 0:
+        why = f"price {instrument.price(price):f} is not above 0"
+    elif qty < instrument.min_qty:
+        why = (
+            f"quantity {qty * instrument.lot_size:f} is below the minimum"
+            f" {instrument.min_qty * instrument.lot_size:f}"
+        )
+    elif instrument.max_qty is not None and qty > instrument.max_qty:
+        why = (
+            f"quantity {qty * instrument.lot_size:f} is above the maximum"
+            f" {instrument.max_qty * instrument.lot_size:f}"
+        )
+    elif price * qty < market.min_quanta and not new.reduce_only:
+        value = instrument.notional(price, qty)
         why = f"notional {value:f} is below the minimum {instrument.min_notional:f}"
     else:
         return
@@ -59,7 +65,7 @@ def check_filters(instrument: Instrument, new: NewOrder) -> None:
 
 
 def check_reduces(market: Market, new: NewOrder) -> None:
-    reducible = max(0, -new.side * market.holding.lots)
+    reducible = max(0, -market.holding.lots if new.side > 0 else market.holding.lots)
     asked = market.reduce_only[new.side] + new.qty_lots
     if asked > reducible:
         raise ReduceOnlyRefused(

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from decimal import Decimal
+from typing import Final
 
 from marketmaker.errors import ConfigError, OrderNotFound, Rejected
 from marketmaker.model.account import AccountState, Position
@@ -33,9 +33,9 @@ from marketmaker.sim.instruments import VENUE
 from marketmaker.sim.market import Market, build_report
 from marketmaker.sim.matching import BookOrder, Execution, Matcher, parse_fill_model
 
-ENDED_KEPT = 10_000
+ENDED_KEPT: Final = 10_000
 """Ended orders of one instrument that can still be asked for."""
-FILLS_KEPT = 20_000
+FILLS_KEPT: Final = 20_000
 """Of one instrument, at most; the older half goes first."""
 
 News = OrderReport | Position | FundingPayment
@@ -44,7 +44,10 @@ Emit = Callable[[str, News, int], None]
 
 
 class Exchange:
-    """One account. Times are the caller's: Unix ns, never going back."""
+    """One account. Times are the caller's: Unix ns, never going back.
+
+    `tell_positions` False: nobody listens to positions, so none is put together after a fill.
+    """
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class Exchange:
         instruments: dict[str, Instrument],
         client_order_ids: ClientOrderIdForm,
         emit: Emit,
+        tell_positions: bool = True,
     ) -> None:
         model = parse_fill_model(settings.fill)
         self.account = Account(
@@ -71,6 +75,7 @@ class Exchange:
         self._settings = settings
         self._ids = client_order_ids
         self._emit = emit
+        self._tell_positions = tell_positions
         self._last_order_id = 0
         self._last_trade_id = 0
 
@@ -138,6 +143,10 @@ class Exchange:
     def place(self, name: str, new: NewOrder, now_ns: int) -> OrderReport:
         """Accept an order, let it take, keep the rest. Raises Rejected, and then nothing has changed."""
         market = self.market(name)
+        return self._report_of(market, self.submit(market, new, now_ns), now_ns)
+
+    def submit(self, market: Market, new: NewOrder, now_ns: int) -> str:
+        """`place` for one who hears of the order through `emit` anyway; returns its id on the wire."""
         wire_id = self._ids.encode(new.client_order_id)
         try:
             check_order(market, self.account, new, wire_id)
@@ -151,7 +160,7 @@ class Exchange:
             end = market.matcher.rest(order)
             if end is not None:
                 self._end(market, order, end, now_ns)
-        return self._report_of(market, wire_id, now_ns)
+        return wire_id
 
     def cancel(self, name: str, ref: OrderRef, now_ns: int) -> OrderReport:
         """Raises OrderNotFound for an order that is not open."""
@@ -234,7 +243,8 @@ class Exchange:
                 self._forget(market, order, report, now_ns)
             self._trim_reduce_only(market, now_ns)
         if booked:
-            self._emit(market.name, self.account.position(market.holding), now_ns)
+            if self._tell_positions:
+                self._emit(market.name, self.account.position(market.holding), now_ns)
             self._watch_margin(now_ns)
 
     def _book_fill(self, market: Market, done: Execution, now_ns: int) -> Fill:
@@ -272,10 +282,10 @@ class Exchange:
         """The order's last report: it leaves the open ones and joins the ended."""
         order.open = False
         del market.open_orders[order.wire_id]
-        kept = report if report.fill is None else replace(report, fill=None)
+        kept = report if report.fill is None else build_report(order, report.ts_venue_ns)
         market.ended[order.wire_id] = kept
         if len(market.ended) > ENDED_KEPT:
-            del market.ended[next(iter(market.ended))]
+            market.ended.popitem(last=False)
         self._emit(market.name, report, now_ns)
 
     def _reserve(self, market: Market, order: BookOrder, lots: int) -> None:
@@ -286,8 +296,10 @@ class Exchange:
 
     def _trim_reduce_only(self, market: Market, now_ns: int) -> None:
         """Cancel the newest reduce-only orders until the rest could not turn the position round."""
-        for side in Side:
-            reducible = max(0, -side * market.holding.lots)
+        for side, reducible in (
+            (Side.BUY, max(0, -market.holding.lots)),
+            (Side.SELL, max(0, market.holding.lots)),
+        ):
             if market.reduce_only[side] <= reducible:
                 continue
             for order in reversed(tuple(market.open_orders.values())):
@@ -329,7 +341,8 @@ class Exchange:
         )
         fill = self._book_fill(market, Execution(order, price_ticks, qty_lots, False), now_ns)
         self._emit(market.name, build_report(order, now_ns, fill=fill), now_ns)
-        self._emit(market.name, self.account.position(holding), now_ns)
+        if self._tell_positions:
+            self._emit(market.name, self.account.position(holding), now_ns)
 
     # -- looking up ----------------------------------------------------------------------------------
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from decimal import ROUND_CEILING
+
 from marketmaker.model.instrument import Instrument, Lots, Ticks
 from marketmaker.model.order import EndReason, Fill, OrderReport, OrderStatus, Side
 from marketmaker.sim.account import Holding
@@ -17,6 +20,7 @@ class Market:
         "holding",
         "instrument",
         "matcher",
+        "min_quanta",
         "name",
         "open_orders",
         "reduce_only",
@@ -28,8 +32,12 @@ class Market:
         self.matcher = matcher
         self.holding = holding
         self.open_orders: dict[str, BookOrder] = {}
-        self.ended: dict[str, OrderReport] = {}
+        self.ended: OrderedDict[str, OrderReport] = OrderedDict()
         self.fills: list[Fill] = []
+        self.min_quanta = int(
+            (instrument.min_notional / instrument.quantum).to_integral_value(ROUND_CEILING)
+        )
+        """The least ticks times lots an order may have that does not reduce."""
         self.reduce_only = {Side.BUY: 0, Side.SELL: 0}
         """Lots of open reduce-only orders."""
 

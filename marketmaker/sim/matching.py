@@ -23,14 +23,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from marketmaker.errors import ConfigError
 from marketmaker.model.order import ClientOrderId, EndReason, Side, TimeInForce
 
-NOWHERE = -(1 << 62)
+NOWHERE: Final = -(1 << 62)
 """The key of an empty side: below every price."""
 
 
@@ -63,10 +63,11 @@ class BookOrder:
     time_in_force: TimeInForce
     ahead_lots: int | None = 0
     open: bool = True
+    key: int = field(init=False)
+    """Price times sign: higher is better, on both sides."""
 
-    @property
-    def key(self) -> int:
-        return self.price_ticks * self.side
+    def __post_init__(self) -> None:
+        self.key = self.price_ticks if self.side > 0 else -self.price_ticks
 
 
 class Execution(NamedTuple):
@@ -89,10 +90,11 @@ class BookSide:
         self.best = NOWHERE
 
     def add(self, order: BookOrder) -> None:
-        level = self._levels.get(order.key)
+        key = order.key
+        level = self._levels.get(key)
         if level is None:
-            self._levels[order.key] = level = {}
-            insort(self._keys, order.key)
+            self._levels[key] = level = {}
+            insort(self._keys, key)
             self.best = self._keys[-1]
         level[order] = None
 
@@ -180,7 +182,9 @@ class Matcher:
     def takes(self, side: Side, price_ticks: int) -> bool:
         """Whether an order at this price would meet the market at once."""
         if not self.quoted:
-            return self.last_ticks is not None and price_ticks * side > self.last_ticks * side
+            if self.last_ticks is None:
+                return False
+            return price_ticks > self.last_ticks if side > 0 else price_ticks < self.last_ticks
         if side is Side.BUY:
             return self.ask_lots > 0 and price_ticks >= self.ask_ticks
         return self.bid_lots > 0 and price_ticks <= self.bid_ticks
@@ -190,7 +194,8 @@ class Matcher:
         if not self.takes(order.side, order.price_ticks):
             return None
         price, shown = self._opposite_best(order.side)
-        if self._own(order.side.opposite).best >= -price * order.side:
+        opposite = self._sells if order.side > 0 else self._buys
+        if opposite.best >= (-price if order.side > 0 else price):
             return None
         qty = order.leaves_lots
         if self.quoted and self._model is FillModel.QUEUE:
@@ -204,7 +209,8 @@ class Matcher:
 
     def rest(self, order: BookOrder) -> EndReason | None:
         """Keep what is left of a new order, or say why it may not stay."""
-        if self._own(order.side.opposite).best >= -order.key:
+        opposite = self._sells if order.side > 0 else self._buys
+        if opposite.best >= -order.key:
             return EndReason.SELF_TRADE
         if order.time_in_force is TimeInForce.IOC:
             return EndReason.IOC
@@ -216,7 +222,7 @@ class Matcher:
         self._own(order.side).remove(order)
 
     def _own(self, side: Side) -> BookSide:
-        return self._buys if side is Side.BUY else self._sells
+        return self._buys if side > 0 else self._sells
 
     def _opposite_best(self, side: Side) -> tuple[int, int]:
         if not self.quoted:

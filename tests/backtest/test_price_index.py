@@ -10,10 +10,9 @@ pytest.importorskip("numpy")
 
 import numpy as np
 
-from marketmaker.backtest import index as index_module
-from marketmaker.backtest.index import FAN_OUT, SCANNED_ONE_BY_ONE, PriceIndex, build_blocks
+from marketmaker.backtest.index import FAN_OUT, PriceIndex, build_blocks
 
-EDGES = (1, 23, 24, 25, 63, 64, 65, 128, 4_095, 4_096, 4_097, 70_000)
+EDGES = (1, 7, 8, 9, 63, 64, 65, 511, 512, 513, 4_095, 4_096, 4_097, 70_000)
 
 
 def plain_search(lows: list[int], highs: list[int], start: int, low: int, high: int) -> int:
@@ -35,14 +34,13 @@ def test_a_single_hit_is_found_wherever_it_is(size: int, one_array: bool) -> Non
             prices[hit] = value
             high = prices if one_array else prices.copy()
             index = PriceIndex(prices, high)
-            for start in {0, hit // 2, max(hit - SCANNED_ONE_BY_ONE - 1, 0), hit}:
+            for start in {0, hit // 2, max(hit - FAN_OUT - 1, 0), hit}:
                 assert index.next_outside(start, 50, 150) == hit
             assert index.next_outside(hit + 1, 50, 150) == size
             assert index.next_outside(0, 49, 151) == size
 
 
-def test_a_far_hit_is_found_over_many_strides(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_module, "STRIDE", 2)
+def test_a_far_hit_is_found_over_many_blocks() -> None:
     prices = np.full(70_000, 100, np.int32)
     for hit in range(5_000, 70_000, 4_001):
         prices[hit] = 50

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -12,7 +13,15 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numpy")
 
-from marketmaker.backtest.arrays import MarketData, from_bars, from_events, from_trades
+from marketmaker.backtest.arrays import (
+    MarketData,
+    between,
+    from_bars,
+    from_events,
+    from_trades,
+)
+from marketmaker.backtest.drive import drive
+from marketmaker.backtest.skip import skip_ahead
 from marketmaker.model.instrument import Lots, Ticks
 from marketmaker.model.market import Quote, Trade
 from marketmaker.model.order import Side
@@ -24,7 +33,16 @@ from marketmaker.model.settings import (
     Spacing,
     WindowFrom,
 )
-from tests.support.backtests import START_NS, XRP, Outcome, assert_same, both
+from tests.support.backtests import (
+    START_NS,
+    XRP,
+    Lines,
+    Outcome,
+    assert_same,
+    both,
+    make_bench,
+    outcome,
+)
 
 START = 14_000
 MS = 1_000_000
@@ -156,6 +174,36 @@ def test_both_drivers_leave_the_same_fills_books_and_journal(
     latency_ns = data.draw(st.sampled_from([0, 0, 1, 5 * MS, 2_500 * MS]))
     market = MARKETS[kind](Random(seed), 400, wild)
     assert_same(*both(market, grid, paper, latency_ns=latency_ns))
+
+
+@pytest.mark.parametrize("kind", ["trades", "bars"])
+@given(data=st.data(), seed=st.integers(0, 10**6), cuts=st.lists(st.integers(1, 299), max_size=4))
+@settings(max_examples=25, deadline=None)
+def test_a_market_may_be_driven_stretch_by_stretch(
+    kind: str, data: st.DataObject, seed: int, cuts: list[int]
+) -> None:
+    """Wherever it is cut, and by either driver, the outcome is that of the whole."""
+    grid, paper = grid_of(data.draw), paper_of(data.draw)
+    latency_ns = data.draw(st.sampled_from([0, 5 * MS, 2_500 * MS]))
+    market = MARKETS[kind](Random(seed), 300, wild=True)
+    edges = [0, *sorted(set(cuts)), len(market)]
+    stretches = [
+        between(
+            market,
+            int(market.ts_ns[first]),
+            None if last == len(market) else int(market.ts_ns[last]),
+        )
+        for first, last in pairwise(edges)
+        if market.ts_ns[first] < market.ts_ns[min(last, len(market) - 1)] or last == len(market)
+    ]
+    whole = both(market, grid, paper, doubting=False, latency_ns=latency_ns)
+    for number, driver in enumerate((drive, lambda bench: skip_ahead(bench, bench.data.index()))):
+        lines = Lines()
+        bench = make_bench(stretches[0], grid, paper, journal=lines, latency_ns=latency_ns)
+        for stretch in stretches:
+            bench.go_on(stretch)
+            driver(bench)
+        assert_same(whole[number], outcome(bench, lines))
 
 
 def test_the_markets_here_reach_what_they_are_meant_to_reach() -> None:

@@ -36,7 +36,8 @@ IMPURE = names(
     " multiprocessing concurrent select selectors signal pathlib shutil tempfile queue contextvars"
 )
 ROOMS = {
-    "__init__": Room(),
+    "__init__": Room(ours=names("compiled")),
+    "compiled": Room(ours=names("errors")),
     "errors": Room(),
     "model": Room(ours=names("errors")),
     "core": Room(ours=names("model errors"), closed=IMPURE),

@@ -1,0 +1,106 @@
+"""The compiled core, for those who ask for it: the same modules, built by `make compile`, in place of their sources.
+
+Plain Python is what runs unless `MARKETMAKER_COMPILED` is set (to 1, or to the directory of the build) before the
+package is first imported. What was built is taken only while its manifest names exactly the sources that are here, and
+only by the Python it was built for: otherwise this is a ConfigError, never a silent choice between two versions of the
+rules. That is why the build lies in `build/compiled` and not beside the sources, where Python would prefer it
+without asking.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.machinery
+import importlib.util
+import json
+import os
+import sys
+import sysconfig
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from types import ModuleType
+
+from marketmaker.errors import ConfigError
+
+PACKAGE = Path(__file__).resolve().parent
+VARIABLE = "MARKETMAKER_COMPILED"
+BUILD = PACKAGE.parent / "build" / "compiled"
+MANIFEST = "manifest.json"
+COMPILED_ROOMS = ("model", "core", "sim", "backtest")
+LEFT_OUT = {"__init__", "client_order_id"}
+COMPILED_OF_ROOM = {
+    "sim": ("account", "admission", "exchange", "market", "matching"),
+    "backtest": ("drive", "index", "skip"),
+}
+
+
+def modules_to_compile() -> dict[str, Path]:
+    """Module name to source file."""
+    found = {}
+    for room in COMPILED_ROOMS:
+        for path in sorted((PACKAGE / room).glob("*.py")):
+            chosen = COMPILED_OF_ROOM.get(room)
+            if path.stem in LEFT_OUT:
+                continue
+            if chosen is None or path.stem in chosen:
+                found[f"marketmaker.{room}.{path.stem}"] = path
+    return found
+
+
+def hash_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class CompiledFinder(MetaPathFinder):
+    """Finds the built modules before Python's own finders find their sources."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.suffix = str(sysconfig.get_config_var("EXT_SUFFIX"))
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        place = self.directory.joinpath(*fullname.split(".")).with_suffix(self.suffix)
+        if not (fullname.startswith("marketmaker.") or fullname.endswith("__mypyc")):
+            return None
+        if not place.is_file():
+            return None
+        loader = importlib.machinery.ExtensionFileLoader(fullname, str(place))
+        return importlib.util.spec_from_file_location(fullname, place, loader=loader)
+
+
+def use_compiled(directory: Path) -> None:
+    """From here on what is imported comes from the build. Raises ConfigError as `check_build` does."""
+    if not in_use():
+        check_build(directory)
+        sys.meta_path.insert(0, CompiledFinder(directory))
+
+
+def check_build(directory: Path) -> None:
+    """Raises ConfigError unless the build is of exactly these sources and for this Python."""
+    try:
+        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+    except OSError:
+        raise ConfigError(f"{directory}: no compiled core; run `make compile`") from None
+    if manifest["python"] != sysconfig.get_config_var("EXT_SUFFIX"):
+        raise ConfigError(f"{directory}: compiled for another Python; run `make compile` again")
+    here = {name: hash_of(path) for name, path in modules_to_compile().items()}
+    if here != manifest["sources"]:
+        raise ConfigError(f"{directory}: made from other sources; run `make compile` again")
+
+
+def use_what_was_asked_for() -> None:
+    """As the environment says. Ends the process with one line and exit code 2 where that cannot be."""
+    asked = os.environ[VARIABLE]
+    try:
+        use_compiled(BUILD if asked == "1" else Path(asked))
+    except ConfigError as error:
+        print(f"marketmaker: {VARIABLE}={asked}: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def in_use() -> bool:
+    """Whether this process runs the compiled core."""
+    return any(isinstance(finder, CompiledFinder) for finder in sys.meta_path)
