@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: run test lint format sim mutants bench lock clean help
+.PHONY: run test lint format sim mutants bench bench-backtest compile lock clean help
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 
 VENV := .venv
@@ -51,6 +51,12 @@ mutants: $(VENV)/.dev ## break the code in fifty ways; the simulation has to fin
 
 bench: $(VENV)/.daemon ## time the core
 	@$(PY) benchmarks/core.py
+
+bench-backtest: $(VENV)/.dev ## time the backtest beside hftbacktest and numba (PEERS=python that has the extra bench)
+	@$(PY) benchmarks/backtest.py --peers $(or $(PEERS),$(PY))
+
+compile: $(VENV)/.dev ## build the compiled core for backtests (a C compiler, some minutes); MARKETMAKER_COMPILED=1 uses it
+	@$(PY) scripts/compile_core.py
 
 lock: $(VENV)/.python ## resolve the dependencies again and rewrite the locks
 	@$(PIP) install --quiet uv==$(UV_VERSION)

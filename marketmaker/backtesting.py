@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
-from marketmaker import __version__
+from marketmaker import __version__, compiled
 from marketmaker.cli.progress import Progress
 from marketmaker.cli.table import aligned
 from marketmaker.config import Configuration, check_symbol, load_configuration, paper_instruments
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     for line in (*notes, *remarks):
         print(f"marketmaker: {line}", file=sys.stderr)
     found = simulate(prepared, args, remarks)
-    content = result.as_json(found)
+    content = {**result.as_json(found), "compiled": compiled.in_use()}
     if out is not None:
         (out / "summary.json").write_text(result.to_text(content) + "\n", encoding="utf-8")
         (out / "series.json").write_text(json.dumps(result.series_json(found)), encoding="utf-8")

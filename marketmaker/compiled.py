@@ -27,25 +27,34 @@ PACKAGE = Path(__file__).resolve().parent
 VARIABLE = "MARKETMAKER_COMPILED"
 BUILD = PACKAGE.parent / "build" / "compiled"
 MANIFEST = "manifest.json"
-COMPILED_ROOMS = ("model", "core", "sim", "backtest")
-LEFT_OUT = {"__init__", "client_order_id"}
-COMPILED_OF_ROOM = {
+COMPILED = {
+    "model": ("action", "event", "instrument", "order"),
+    "core": (
+        "books",
+        "cleaning",
+        "grid",
+        "lattice",
+        "order_news",
+        "position_manager",
+        "post_only",
+        "price_limits",
+        "repair",
+        "sizing",
+        "slot",
+    ),
     "sim": ("account", "admission", "exchange", "market", "matching"),
     "backtest": ("drive", "index", "skip"),
 }
+"""Where a backtest spends its time."""
 
 
 def modules_to_compile() -> dict[str, Path]:
     """Module name to source file."""
-    found = {}
-    for room in COMPILED_ROOMS:
-        for path in sorted((PACKAGE / room).glob("*.py")):
-            chosen = COMPILED_OF_ROOM.get(room)
-            if path.stem in LEFT_OUT:
-                continue
-            if chosen is None or path.stem in chosen:
-                found[f"marketmaker.{room}.{path.stem}"] = path
-    return found
+    return {
+        f"marketmaker.{room}.{name}": PACKAGE / room / f"{name}.py"
+        for room, names in COMPILED.items()
+        for name in names
+    }
 
 
 def hash_of(path: Path) -> str:

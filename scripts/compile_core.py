@@ -27,7 +27,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from marketmaker.compiled import COMPILED_ROOMS, MANIFEST, hash_of, modules_to_compile
+from marketmaker.compiled import COMPILED, MANIFEST, hash_of, modules_to_compile
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -68,7 +68,7 @@ def main() -> int:
     (into / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     if not args.verbose:
         shutil.rmtree(work)
-    print(f"compiled {len(modules)} modules of {', '.join(COMPILED_ROOMS)} into {into}")
+    print(f"compiled {len(modules)} modules of {', '.join(COMPILED)} into {into}")
     return 0
 
 

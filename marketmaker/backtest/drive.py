@@ -31,7 +31,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
-from typing import Protocol
+from typing import Final, Protocol
 
 from marketmaker.backtest.arrays import MarketData, Quotes
 from marketmaker.backtest.funding import NEVER, FixedFunding, Funding
@@ -101,10 +101,13 @@ class PlainIds:
         return self._last if wire == str(self._last.sequence) else None
 
 
+FILL_COLUMNS: Final = ("ts_ns", "price_ticks", "qty_lots", "side", "slot", "realised", "is_maker")
+
+
 class FillLog:
     """Our fills in columns, oldest first. `side` is +1 or -1; `realised` in quanta, before fees."""
 
-    __slots__ = ("ts_ns", "price_ticks", "qty_lots", "side", "slot", "realised", "is_maker")
+    __slots__ = FILL_COLUMNS
 
     def __init__(self) -> None:
         self.ts_ns = array("q")
@@ -121,7 +124,7 @@ class FillLog:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, FillLog):
             return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+        return all(getattr(self, name) == getattr(other, name) for name in FILL_COLUMNS)
 
     __hash__ = None  # type: ignore[assignment]
 

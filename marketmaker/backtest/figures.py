@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from marketmaker.backtest.curve import Curve, Floats, Steps, Whole, equity_at
-from marketmaker.backtest.drive import Bench
+from marketmaker.backtest.drive import FILL_COLUMNS, Bench
 
 NS_PER_S = 1_000_000_000
 YEAR_S = 365 * 86_400
@@ -88,7 +88,7 @@ def round_trips(bench: Bench) -> RoundTrips:
     found = RoundTrips(ts_ns=[], net=[], held_s=[], value=[])
     fills = bench.fills
     for ts_ns, price, lots, side, slot, realised, maker in zip(
-        *(getattr(fills, name).tolist() for name in fills.__slots__), strict=True
+        *(getattr(fills, name).tolist() for name in FILL_COLUMNS), strict=True
     ):
         fee = price * lots * quantum * rates[maker]
         queue = open_lots[slot]

@@ -274,7 +274,7 @@ class Comparison:
             case OrderMissing() | OrderQueryFailed():
                 self._instead(event, QueryOrder)
             case FundingBooked():
-                bench.exchange.account.wallet += event.amount
+                bench.exchange.account.pay_in(event.amount)
                 bench.hear(event)
                 self._log.books.funding += event.amount
             case _:

@@ -21,7 +21,7 @@ import numpy as np
 
 from marketmaker.backtest.arrays import Gap, find_gaps
 from marketmaker.backtest.curve import Curve, Floats, Whole, steps_of, walk
-from marketmaker.backtest.drive import Bench, FillLog
+from marketmaker.backtest.drive import FILL_COLUMNS, Bench, FillLog
 from marketmaker.backtest.figures import Figures, RoundTrips, measure, periods, round_trips
 from marketmaker.core import readings
 from marketmaker.core.position_manager import PositionManager
@@ -223,7 +223,7 @@ def series_json(result: Result) -> dict[str, Any]:
     return {
         "tick_size": plain(result.instrument.tick_size),
         "lot_size": plain(result.instrument.base_per_lot),
-        "fills": {name: getattr(fills, name).tolist() for name in fills.__slots__},
+        "fills": {name: getattr(fills, name).tolist() for name in FILL_COLUMNS},
         "equity": {
             name: getattr(curve, name).tolist()
             for name in ("ts_ns", "price_ticks", "lots", "equity", "drawdown")

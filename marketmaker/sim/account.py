@@ -194,12 +194,15 @@ class Account:
     def pay_funding(self, holding: Holding, rate: Decimal) -> Decimal:
         """Returns what was paid to us; with a positive rate longs pay."""
         amount = EXACT.multiply(-holding.notional(), rate)
+        self.pay_in(amount)
+        self._funding += self._grains(amount)
+        return amount
+
+    def pay_in(self, amount: Decimal) -> None:
+        """Into the wallet, out of it where negative; the grain gets finer where it has to."""
         if decimal_places(amount) > self._places:
             self._count_in(decimal_places(amount))
-        paid = self._grains(amount)
-        self._funding += paid
-        self._wallet += paid
-        return amount
+        self._wallet += self._grains(amount)
 
     def affords(self, holding: Holding, side: Side, quanta: int) -> bool:
         """Whether one more opening order fits: exposure of all positions and orders within equity x leverage.
