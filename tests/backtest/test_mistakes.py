@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from random import Random
 
@@ -11,7 +12,8 @@ pytest.importorskip("numpy")
 
 from marketmaker.backtest.arrays import from_bars
 from marketmaker.backtest.skip import skip_ahead
-from marketmaker.model.action import PlaceOrder
+from marketmaker.model.action import Action, PlaceOrder
+from marketmaker.model.event import CancelRefused, Event
 from marketmaker.model.settings import PostOnlyPolicy
 from tests.support.backtests import (
     SECOND_NS,
@@ -26,6 +28,20 @@ START = 14_000
 MS = 1_000_000
 
 
+class Watch:
+    """A journal that keeps everything as it is."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.actions: list[Action] = []
+
+    def heard(self, symbol_index: int, event: Event) -> None:
+        self.events.append(event)
+
+    def decided(self, symbol_index: int, actions: Sequence[Action]) -> None:
+        self.actions += actions
+
+
 def saw(rounds: int) -> list[int]:
     """Down through a level and up through its exit, over and over."""
     return [START, *[START - 10, START] * rounds]
@@ -34,16 +50,12 @@ def saw(rounds: int) -> list[int]:
 def test_an_order_id_is_never_used_again_while_the_dead_order_is_remembered() -> None:
     """One slot is bought and sold 50 times: 100 fills, and no two orders of the run share an id."""
     data = trades(saw(50))
-    bench = make_bench(data)
-    placed: list[object] = []
-    place = bench.exchange.place
-
-    def watch(name: str, new: PlaceOrder, now_ns: int) -> object:
-        placed.append(new.client_order_id)  # type: ignore[attr-defined]
-        return place(name, new, now_ns)  # type: ignore[arg-type]
-
-    bench.exchange.place = watch  # type: ignore[method-assign,assignment]
+    watch = Watch()
+    bench = make_bench(data, journal=watch)
     skip_ahead(bench, data.index())
+    placed = [
+        action.order.client_order_id for action in watch.actions if isinstance(action, PlaceOrder)
+    ]
     assert (bench.manager.books.buys, bench.manager.books.sells) == (50, 50)
     assert len(placed) == len(set(placed)) == bench.manager.orders_placed
     assert bench.exchange.counts["refused"] == 0
@@ -104,20 +116,12 @@ def test_a_slot_is_not_free_before_its_cancel_is_confirmed() -> None:
         price = max(price + random.choice((-12, -7, 7, 12)), 5_000)
         prices.append(price)
     data = trades(prices, step_ns=4 * MS)
-    bench = make_bench(data, job_grid(window=2), job_paper("touch"), latency_ns=10 * MS)
-    late = 0
-    carry_out = bench._carry_out
-
-    def watch(action: object) -> None:
-        nonlocal late
-        before = len(bench._inbox)
-        carry_out(action)  # type: ignore[arg-type]
-        late += type(action).__name__ == "CancelOrder" and any(
-            type(event).__name__ == "CancelRefused" for event in list(bench._inbox)[before:]
-        )
-
-    bench._carry_out = watch  # type: ignore[method-assign,assignment]
+    watch = Watch()
+    bench = make_bench(
+        data, job_grid(window=2), job_paper("touch"), latency_ns=10 * MS, journal=watch
+    )
     skip_ahead(bench, data.index())
+    late = sum(isinstance(event, CancelRefused) for event in watch.events)
     assert late > 0, "no cancel came too late: the run shows nothing"
     assert bench.manager.books.inventory_lots == bench.market.holding.lots
     largest = max(Decimal(50) / XRP.price(level) for level in prices) + 1  # type: ignore[arg-type]

@@ -82,6 +82,30 @@ def test_the_job_on_xrp_trades_gives_the_known_answer(
     assert bench.manager.orders_rejected == 0
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("fill", "window", "buys", "sells", "pnl"),
+    [
+        ("touch", 10, 108_187, 106_742, Decimal("-5486.3973")),
+        ("touch", 100, 110_798, 109_238, Decimal("-5901.2345")),
+        ("touch", 1_000, 110_816, 109_256, Decimal("-5901.5302")),
+        ("touch", 10_000, 110_816, 109_256, Decimal("-5901.5302")),
+        ("cross", 10, 49_965, 48_520, Decimal("-4525.8569")),
+        ("cross", 100, 52_105, 50_546, Decimal("-4931.5774")),
+        ("cross", 1_000, 52_119, 50_560, Decimal("-4931.8074")),
+    ],
+)
+def test_the_busy_job_gives_the_known_answer_at_every_window(
+    data_dir: Path, fill: str, window: int, buys: int, sells: int, pnl: Decimal
+) -> None:
+    """A level at every tick."""
+    data = read(data_dir, XRP_TRADES, "XRPUSDT")
+    bench = make_bench(data, job_grid(spacing_ticks=1, window=window), job_paper(fill))
+    skip_ahead(bench, data.index())
+    found = answer(bench)
+    assert (found.buys, found.sells, found.pnl) == (buys, sells, pnl)
+
+
 @pytest.mark.parametrize(("window", "buys"), [(10, 2443), (100, 2444), (1_000, 2444)])
 def test_a_wider_window_adds_the_levels_the_price_jumped_to(
     data_dir: Path, window: int, buys: int
@@ -188,6 +212,7 @@ RECORDINGS = {
     FIL_BARS: ("FILUSDT", "0.010", 20_000),
     "btcusdt-perp-1m-20250504-20250624.parquet": ("BTCUSDT", "150", 20_000),
     "ethusdt-perp-1m-20250504-20250624.parquet": ("ETHUSDT", "6", 20_000),
+    "btc-perp-1m-20211231-20220201.parquet": ("BTCUSDT", "150", 20_000),
     "btcusdt-spot-1h-20210403-20260404.parquet": ("BTCUSDT", "700", 20_000),
     "btcusdt-spot-5m-20240301-20250702.parquet": ("BTCUSDT", "200", 20_000),
     "xrpusdt-perp-5m.parquet": ("XRPUSDT", "0.004", 2_000),
@@ -200,9 +225,9 @@ RECORDINGS = {
 def test_both_drivers_agree_on_recorded_data(data_dir: Path, name: str, fill: str) -> None:
     """Line by line of the journal, on a grid as an owner would set it, with funding and margin."""
     symbol, interval, rows = RECORDINGS[name]
-    if name.startswith("btcusdt-spot"):
+    if name.startswith(("btcusdt-spot", "btc-perp")):
         listed = LISTINGS["BTCUSDT"]
-        overrides = InstrumentSettings(tick_size=Decimal("0.01"), lot_size=listed.lot_size)
+        overrides = InstrumentSettings(tick_size=Decimal("0.001"), lot_size=listed.lot_size)
     else:
         overrides = InstrumentSettings()
     instrument = paper_instrument(symbol, overrides, PaperSettings())

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from marketmaker.backtest.arrays import MarketData, from_trades
-from marketmaker.backtest.drive import Bench, FillLog, drive
+from marketmaker.backtest.drive import Bench, FillLog, Journal, drive
 from marketmaker.backtest.skip import skip_ahead
 from marketmaker.core import readings
 from marketmaker.model.action import Action
@@ -105,7 +105,7 @@ def make_bench(
     paper: PaperSettings | None = None,
     *,
     instrument: Instrument = XRP,
-    journal: Lines | None = None,
+    journal: Journal | None = None,
     latency_ns: int = 0,
     **changes: Any,
 ) -> Bench:
