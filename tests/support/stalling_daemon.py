@@ -1,7 +1,7 @@
 """`marketmaker run` on a paper exchange whose decisions stop, while the process lives on.
 
     STALL=feed     the price stream falls silent
-    STALL=engine   the engine waits for ever and no event is decided on any more
+    STALL=engine   events come and no decision is made on any of them
     STALL=loop     nothing runs at all
 
     python -m tests.support.stalling_daemon CONFIG [options of run]
@@ -20,7 +20,7 @@ from typing import Any
 
 from marketmaker import launch
 from marketmaker.__main__ import main
-from marketmaker.runtime.event_queue import EventQueue
+from marketmaker.runtime.engine import Engine
 from marketmaker.sim.venue import PaperExchange
 
 STALLED = threading.Event()
@@ -59,18 +59,16 @@ def stall() -> None:
         threading.Event().wait()
 
 
-next_event = EventQueue.get
+handle = Engine.handle
 
 
-async def get(queue: EventQueue) -> Any:
-    event = await next_event(queue)
-    if STALLED.is_set() and os.environ["STALL"] == "engine":
-        await asyncio.Event().wait()
-    return event
+def handle_unless_stalled(engine: Engine, event: Any) -> None:
+    if not (STALLED.is_set() and os.environ["STALL"] == "engine"):
+        handle(engine, event)
 
 
 if __name__ == "__main__":
     launch.PaperExchange = StallingExchange  # type: ignore[misc]
-    EventQueue.get = get  # type: ignore[method-assign]
+    Engine.handle = handle_unless_stalled  # type: ignore[method-assign]
     sys.argv[1:1] = ["run"]
     sys.exit(main())
