@@ -35,7 +35,7 @@ BUY, SELL = Side.BUY, Side.SELL
 OPEN, FILLED, CANCELLED = OrderStatus.OPEN, OrderStatus.FILLED, OrderStatus.CANCELLED
 MID = 300_000
 """Ticks around which a bench's market stands: bid one below, ask one above."""
-DEADLINE_S = 10.0
+DEADLINE_S = 20.0
 QUIET_S = 0.04
 
 

@@ -55,6 +55,7 @@ class Maker:
     settings: dict[str, Any] = field(default_factory=dict)
     endpoints: tuple[str, ...] = ()
     quiet_s: float = QUIET_S
+    least_timeout_s: float = 0.0
     long: bool = False
     credentials: Credentials = CREDENTIALS
     lacks: dict[str, str] = field(default_factory=dict)
@@ -96,6 +97,7 @@ MAKERS: dict[str, Maker] = {
             pages=("marketmaker.adapters.ccxt.adapter.PAGE",),
             endpoints=("rest_url", "ws_public_url"),
             quiet_s=0.25,
+            least_timeout_s=2.0,
             long=True,
             lacks=CCXT_LACKS,
         ),
@@ -215,6 +217,7 @@ async def open_rehearsed(maker: Maker, paper: PaperSettings, **parts: Any) -> As
             **parts,
             **changes,
         }
+        wanted["timeout_s"] = max(wanted["timeout_s"], maker.least_timeout_s)
         return impatient(make_adapter(maker.exchange, **wanted))
 
     @asynccontextmanager
