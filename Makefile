@@ -49,8 +49,9 @@ sim: $(VENV)/.daemon ## simulate seeds with faults until Ctrl-C (START=seed, MIN
 mutants: $(VENV)/.dev ## break the code in fifty ways; the simulation has to find each
 	@$(PY) -m tests.mutants
 
-bench: $(VENV)/.daemon ## time the core
+bench: $(VENV)/.dev ## time the core, and the way from a trade to its order beside the floor and ccxt
 	@$(PY) benchmarks/core.py
+	@$(PY) benchmarks/live.py
 
 bench-backtest: $(VENV)/.dev ## time the backtest beside hftbacktest and numba (PEERS=python that has the extra bench)
 	@$(PY) benchmarks/backtest.py --peers $(or $(PEERS),$(PY))

@@ -16,7 +16,7 @@ of everything else (`--no-priority` leaves that).
     burst    10 symbols of 40 levels, 10,000 ticks/s for 5 s, one in a hundred of a symbol's calling for an order
     quiet    one symbol at 10,000 ticks/s, hardly any calling for one: CPU per tick
     stop     200 orders open, SIGTERM: when the last cancel has come
-    sign     one order encoded and signed: the daemon's way, and ccxt's
+    parts    one order encoded and signed: the daemon's way, and ccxt's; a trade inside the quiet band, frame to done
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def play(client: str, scenario: Scenario, prefix: list[str]) -> dict[str, Any]:
 
 def play_stop(prefix: list[str]) -> dict[str, Any]:
     """200 orders of ten symbols are open; SIGTERM; the venue says when the last cancel was there."""
-    scenario = {"symbols": TEN, "levels": 20}
+    scenario = {"symbols": TEN, "levels": 21}
     venue = Venue(prefix, scenario, hold=True, **{"max-seconds": 90})
     with tempfile.TemporaryDirectory() as directory:
         started = None
@@ -212,7 +212,7 @@ def alone(name: str, rounds: int, scenario: Scenario, prefix: list[str]) -> None
         f"\n{name}, {rounds} rounds: ticks/s {median(rows, lambda row: row['ticks_per_s']):.0f}, "
         f"p50 {latency['p50']:.0f}, p90 {latency['p90']:.0f}, p99 {latency['p99']:.0f} us; "
         f"CPU per tick {median(rows, lambda row: row['cpu_us_per_tick']):.1f} us; "
-        f"orders unanswered {median(rows, lambda row: row['moved'] - row['lat_us']['n']):.0f}; "
+        f"orders unanswered {median(rows, lambda row: row['unanswered']):.0f}; "
         f"RSS {median(rows, lambda row: row['rss_mib']):.0f} MiB"
     )
 
@@ -224,7 +224,7 @@ def main() -> None:
         "--ticks", type=int, help="measured ticks of a run, instead of each scenario's"
     )
     parser.add_argument("--clients", default="floor,daemon,ccxt,nautilus")
-    parser.add_argument("--only", default="closed,paced,many,burst,quiet,stop,sign")
+    parser.add_argument("--only", default="closed,paced,many,burst,quiet,stop,parts")
     parser.add_argument("--no-priority", action="store_true")
     args = parser.parse_args()
     prefix = ahead(not args.no_priority)
@@ -241,8 +241,9 @@ def main() -> None:
                 f"{median(rows, lambda row: row['cancelled_within_ms'] or float('nan')):.1f} ms after SIGTERM; "
                 f"exit codes {sorted({row['exit_code'] for row in rows})}"
             )
-        elif name == "sign":
-            subprocess.run([sys.executable, str(HERE / "live_sign.py")], check=True)
+        elif name == "parts":
+            for part in ("live_sign.py", "live_quiet.py"):
+                subprocess.run([sys.executable, str(HERE / part)], check=True)
         else:
             scenario = dict(SCENARIOS[name])
             if args.ticks:

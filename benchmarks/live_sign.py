@@ -74,7 +74,7 @@ def theirs() -> dict[str, Callable[[int], object]]:
             "price": f"{(300_000 + number) / 100:.2f}",
             "newClientOrderId": f"c{number}",
         }
-        return exchange.sign("order", "fapiPrivate", "POST", request)
+        return exchange.sign("order", ["fapiPrivate"], "POST", request)
 
     return {"ccxt, sign() alone": place}
 

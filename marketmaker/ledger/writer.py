@@ -50,8 +50,8 @@ from marketmaker.model.order import Fill, NewOrder
 FLUSH_INTERVAL_S = 1.0
 PATIENCE_S = 5.0
 BATCH_ROWS = 5_000
-ROWS_AT_ONCE = 32
-GIVE_WAY_S = 0.01
+ROWS_AT_ONCE = 8
+GIVE_WAY_S = 0.0025
 """Between so many rows the thread leaves the interpreter to the event loop: orders must not wait for what is written
 down about them. Without the pause the two hand it to and fro, and each order takes twice as long."""
 MAX_WAITING_ROWS = 200_000

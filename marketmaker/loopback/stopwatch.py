@@ -987,6 +987,7 @@ class Venue:
             "moved": self.moved,
             "ticks": self.measured,
             "orders": self.orders,
+            "unanswered": sum(len(each.sent_ns) - len(each.first_ns) for each in self.turns),
             "cancels": self.cancels,
             "twice": self.twice,
             "unmatched": self.unmatched,

@@ -47,6 +47,7 @@ from marketmaker.runtime.latency import LatencyMeter
 from marketmaker.runtime.send_line import Channel
 
 NS_PER_S = 1_000_000_000
+ORDER_ACTIONS = (PlaceOrder, CancelOrder, QueryOrder)
 OnDecided = Callable[[Event, Sequence[Action]], None]
 
 
@@ -149,9 +150,7 @@ class Engine:
 
     def _send(self, event: Event, actions: Sequence[Action]) -> None:
         orders: list[OrderAction] = [
-            action
-            for action in actions
-            if isinstance(action, PlaceOrder | CancelOrder | QueryOrder)
+            action for action in actions if isinstance(action, ORDER_ACTIONS)
         ]
         if not orders:
             return
