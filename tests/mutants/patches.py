@@ -79,7 +79,7 @@ MUTANTS = (
     mutant(
         "an order that cannot be found once was never placed",
         "F1",
-        (NEWS, "NOT_FOUND_TIMES = 2", "NOT_FOUND_TIMES = 1"),
+        (NEWS, "NOT_FOUND_TIMES: Final = 2", "NOT_FOUND_TIMES: Final = 1"),
     ),
     mutant(
         "a request under way is taken for lost before the venue would refuse it",
@@ -103,15 +103,9 @@ MUTANTS = (
         "F2",
         (
             MANAGER,
-            """        self.held_changed(slot)
-        self.mark((slot.index,))
-        self.room_made = True
-
-    def wait(""",
+            "        self.room_made = True\n\n    def wait(",
             """        order.booked_lots = order.trade_lots = 0
         order.trade_ids.clear()
-        self.held_changed(slot)
-        self.mark((slot.index,))
         self.room_made = True
 
     def wait(""",
