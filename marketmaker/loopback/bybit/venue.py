@@ -26,7 +26,7 @@ from marketmaker.loopback.bybit.shapes import order_id_text, order_number
 from marketmaker.loopback.bybit.tickets import Refusal, parse_amendment, parse_ticket, refused
 from marketmaker.loopback.desk import Happened, Income, Order, OwnTrade
 from marketmaker.loopback.figures import price_text, qty_text
-from marketmaker.loopback.limits import Window
+from marketmaker.loopback.limits import Window, same
 from marketmaker.loopback.mischief import Failure
 from marketmaker.loopback.sockets import Socket
 from marketmaker.loopback.stage import Json, Kind, Outcome, Stage, StageSettings, compact
@@ -169,11 +169,11 @@ class LoopbackBybit:
         self._check_time(sent, window, now_ms)
         query = request.raw_path.partition("?")[2]
         text = f"{sent}{key}{window}{query if request.method == 'GET' else body}"
-        if not hmac.compare_digest(self._signature(text), headers.get("X-BAPI-SIGN", "")):
+        if not same(self._signature(text), headers.get("X-BAPI-SIGN", "")):
             raise Refusal(10004, "error sign! please check your signature generation algorithm.")
 
     def _check_key(self, key: str) -> None:
-        if not hmac.compare_digest(key, self.settings.api_key):
+        if not same(key, self.settings.api_key):
             raise Refusal(10003, "API key is invalid.")
         if not self.mischief.ip_allowed:
             raise Refusal(10010, "Unmatched IP, please check your API key's bound IP addresses.")
@@ -438,7 +438,7 @@ class LoopbackBybit:
             return error
         if expires <= self._now_ms():
             return Refusal(10002, "Params Error: expired")
-        if not hmac.compare_digest(self._signature(f"GET/realtime{expires}"), sign):
+        if not same(self._signature(f"GET/realtime{expires}"), sign):
             return Refusal(10004, "Params Error: sign")
         return None
 

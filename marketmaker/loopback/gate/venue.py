@@ -27,7 +27,7 @@ from marketmaker.loopback.figures import price_text, wallet
 from marketmaker.loopback.gate import shapes
 from marketmaker.loopback.gate.shapes import contract_of
 from marketmaker.loopback.gate.tickets import Refusal, parse_amendment, parse_ticket, refused
-from marketmaker.loopback.limits import Window
+from marketmaker.loopback.limits import Window, same
 from marketmaker.loopback.mischief import Failure
 from marketmaker.loopback.sockets import Socket
 from marketmaker.loopback.stage import Json, Kind, Outcome, Stage, StageSettings, compact
@@ -171,7 +171,7 @@ class LoopbackGate:
         self._check_sign(text, headers.get("SIGN", ""))
 
     def _check_key(self, key: str) -> None:
-        if not hmac.compare_digest(key, self.settings.api_key):
+        if not same(key, self.settings.api_key):
             raise Refusal("INVALID_KEY", "Invalid key provided", status=401)
         if not self.mischief.ip_allowed:
             raise Refusal("IP_FORBIDDEN", "Request IP not in whitelist", status=403)
@@ -184,7 +184,7 @@ class LoopbackGate:
     def _check_sign(self, text: str, given: str) -> None:
         secret = self.settings.api_secret.encode()
         right = hmac.new(secret, text.encode(), hashlib.sha512).hexdigest()
-        if not hmac.compare_digest(right, given):
+        if not same(right, given):
             raise Refusal("INVALID_SIGNATURE", "Signature mismatch", status=401)
 
     def _perform(self, endpoint: Endpoint, params: Any, tail: str, path: str) -> Outcome:

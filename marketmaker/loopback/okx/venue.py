@@ -26,7 +26,7 @@ from aiohttp import web
 from marketmaker.errors import OrderNotFound, Rejected, VenueError
 from marketmaker.loopback.desk import Happened, Income, Order, OwnTrade
 from marketmaker.loopback.figures import price_text, wallet
-from marketmaker.loopback.limits import Window
+from marketmaker.loopback.limits import Window, same
 from marketmaker.loopback.mischief import Failure
 from marketmaker.loopback.okx import shapes
 from marketmaker.loopback.okx.shapes import inst_id_of
@@ -174,7 +174,7 @@ class LoopbackOkx:
 
     def _check(self, request: web.Request, body: str) -> None:
         headers, settings = request.headers, self.settings
-        if not hmac.compare_digest(headers.get("OK-ACCESS-KEY", ""), settings.api_key):
+        if not same(headers.get("OK-ACCESS-KEY", ""), settings.api_key):
             raise Refusal(50111, "Invalid OK-ACCESS-KEY", status=401)
         if not self.mischief.ip_allowed:
             raise Refusal(50110, "Your IP is not included in your API key's IP list.", status=401)
@@ -188,7 +188,7 @@ class LoopbackOkx:
         if headers.get("OK-ACCESS-PASSPHRASE", "") != settings.passphrase:
             raise Refusal(50105, "OK-ACCESS-PASSPHRASE incorrect", status=401)
         text = f"{given}{request.method}{request.raw_path}{body}"
-        if not hmac.compare_digest(self._signature(text), headers.get("OK-ACCESS-SIGN", "")):
+        if not same(self._signature(text), headers.get("OK-ACCESS-SIGN", "")):
             raise Refusal(50113, "Invalid Sign", status=401)
 
     def _signature(self, text: str) -> str:
@@ -413,7 +413,7 @@ class LoopbackOkx:
         settings = self.settings
         given = str(arg.get("timestamp", ""))
         code, text = "0", ""
-        if not hmac.compare_digest(str(arg.get("apiKey", "")), settings.api_key):
+        if not same(str(arg.get("apiKey", "")), settings.api_key):
             code, text = "60005", "Invalid apiKey"
         elif not self.mischief.ip_allowed:
             code, text = "60009", "Login failed."
