@@ -11,7 +11,7 @@ shown, not traded in); an amendment always goes to the end of the queue.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -213,6 +213,11 @@ class Desk:
             for order in market.open_orders.values()
             if symbol in (None, name) and order.client_order_id is not None
         ]
+
+    def duplicates(self) -> list[str]:
+        """Client ids under which more than one order ever came in."""
+        ids = Counter((order.instrument.name, order.client_id) for order in self._orders.values())
+        return [client_id for (_, client_id), count in ids.items() if count > 1]
 
     def all_orders(self, symbol: str | None = None) -> list[Order]:
         return [order for order in self._orders.values() if symbol in (None, order.instrument.name)]

@@ -420,6 +420,7 @@ class Stage:
         shown = {name: getattr(self.mischief, name) for name in names if name != "fail"}
         shown["connections"] = self.connections
         shown["open_orders"] = len(self.desk.open_orders())
+        shown["duplicates"] = self.desk.duplicates()
         shown["positions"] = {
             name: f"{self.desk.holding(name).lots * instrument.lot_size:f}"
             for name, instrument in self.instruments.items()

@@ -22,6 +22,7 @@ from marketmaker.errors import VenueError
 from marketmaker.loopback.stage import LoopbackVenue
 from marketmaker.model.instrument import Instrument
 from marketmaker.model.order import (
+    Fill,
     NewOrder,
     OrderRef,
     OrderReport,
@@ -162,6 +163,14 @@ class Bench:
         """Its last report by the stream, when that is an end."""
         mine = [r for r in self.orders.reports if r.client_order_id == order.client_order_id]
         return mine[-1] if mine and mine[-1].status is not OPEN else None
+
+    def fills_of(self, order: NewOrder) -> list[Fill]:
+        """As told by the stream."""
+        return [
+            report.fill
+            for report in self.orders.reports
+            if report.fill and report.client_order_id == order.client_order_id
+        ]
 
     # -- between two cards ---------------------------------------------------------------------------
 

@@ -166,13 +166,12 @@ async def a_fill_reads_the_same_by_stream_and_in_the_list(bench: Bench) -> None:
     placed = await bench.accept(order)
     bench.trade(MID - 101, 5)
     await bench.until(lambda: bench.ended(order))
-    (told,) = [report.fill for report in bench.orders.reports if report.fill]
+    (told,) = bench.fills_of(order)
     listed = [
         fill
         for fill in await bench.adapter.fetch_fills(bench.instrument, 0)
         if fill.venue_order_id == placed.venue_order_id
     ]
-    assert told is not None
     assert [replace(fill, ts_venue_ns=0) for fill in listed] == [replace(told, ts_venue_ns=0)]
     (fill,) = listed
     assert fill.client_order_id == order.client_order_id
@@ -500,10 +499,9 @@ async def events_told_twice_carry_the_same_trade_id(bench: Bench) -> None:
     bench.mischief(duplicate_events=True)
     order = bench.taking(BUY, 100)
     await bench.accept(order)
-    await bench.until(lambda: any(report.fill for report in bench.orders.reports))
+    await bench.until(lambda: bench.fills_of(order))
     await bench.calm()
-    fills = {report.fill.trade_id for report in bench.orders.reports if report.fill}
-    assert len(fills) == 1
+    assert len({fill.trade_id for fill in bench.fills_of(order)}) == 1
 
 
 @card(EXECUTION)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from marketmaker.venues import VENUES
-from tests.support.daemon import Daemon, problems_of_books
-from tests.support.live import VenueProcess, live_configuration
+from tests.support.daemon import Daemon
+from tests.support.live import VenueProcess, books, live_configuration
 
 REHEARSED = [venue.id for venue in VENUES.values() if venue.available and venue.rehearsal]
 pytestmark = pytest.mark.e2e
@@ -35,7 +35,7 @@ def test_it_trades_survives_being_killed_and_leaves_nothing_open(
         wait_for_orders(venue, 8)
         second.send(signal.SIGTERM)
         ended = second.finish()
-        assert problems_of_books(ended) == []
+        assert books(ended) == []
         shown = venue.ask()
         assert shown["open_orders"] == 0
         (symbol,) = ended.symbols

@@ -2,6 +2,9 @@
 
 Every rule of `sim.checks` watches all the while, and `staged` fails when one is broken; a test says what must be true
 besides. Random meetings of these and other faults are what `test_simulation` and `marketmaker simulate` are for.
+
+Two of the list are not here: F18 (a hedge leg that fails) has nothing to strike, for there is no hedge mode; F20 (a client
+without a token, a page from elsewhere) never gets as far as the grid and is tested at the door, in `tests/web`.
 """
 
 from __future__ import annotations

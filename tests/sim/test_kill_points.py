@@ -94,7 +94,7 @@ def show(name: str, found: Killings) -> None:
 def test_killed_at_some_points_nothing_is_lost_doubled_or_forgotten(
     name: str, tmp_path: Path
 ) -> None:
-    show(name, kill_everywhere(SCENARIOS[name], tmp_path, every=40, first=len(name)))
+    show(name, kill_everywhere(SCENARIOS[name], tmp_path, every=60, first=len(name)))
 
 
 @pytest.mark.long

@@ -67,6 +67,7 @@ from marketmaker.model.settings import Credentials
 POLL_S = 1.0
 CANDLE_POLL_S = 5.0
 FUNDING_POLL_S = 300.0
+MARKETS_S = 60.0
 UP_AFTER_S = 1.0
 """A stream that has been listened to for this long over an open socket is up, though a quiet market says nothing."""
 PAGE = 500
@@ -177,7 +178,11 @@ class Ccxt:
             missing = [name for name in NEEDED if not self._client.has.get(name)]
             if missing:
                 raise ConfigError(f"{self.name} cannot be traded: ccxt has no {', '.join(missing)}")
-        await self._ask("instruments", self._client.load_markets)
+        try:
+            async with asyncio.timeout(MARKETS_S):
+                await self._client.load_markets()
+        except Exception as caught:
+            raise parse_error(caught, self._exchange, "instruments") from None
         if self._client.has.get("fetchTime"):
             await self._clock.measure(self._server_time)
         if self._keyed and self._client.has.get("fetchFundingHistory"):
@@ -726,7 +731,8 @@ class Ccxt:
                 return
 
     def _sockets_are_open(self) -> bool:
-        clients = list((getattr(self._client, "clients", None) or {}).values())
+        by_url = getattr(self._client, "clients", None) or {}
+        clients = [each for url, each in by_url.items() if "://" in url]
         return bool(clients) and all(
             each.connected.done() and each.connected.exception() is None for each in clients
         )

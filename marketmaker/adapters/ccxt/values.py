@@ -52,6 +52,7 @@ KINDS: dict[str, type[VenueError]] = {
     "BadResponse": OutcomeUnknown,
     "OperationFailed": OutcomeUnknown,
     "NetworkError": OutcomeUnknown,
+    "TimeoutError": OutcomeUnknown,
     "BaseError": Rejected,
 }
 """By ccxt's class or the nearest one above it; the first name found in its line of ancestors counts."""
