@@ -141,7 +141,7 @@ async def test_running_into_the_venues_rate_limit_loses_no_order() -> None:
         assert exchange.stats().limited > 0
         manager = run.symbol().manager
         await run.until(
-            lambda: manager.open_orders == exchange.open_order_count("ETHUSDT") > 0, within_s=120
+            lambda: manager.open_orders == exchange.open_order_count("ETHUSDT") > 0, within_s=1200
         )
     assert problems_of(run.report) == []
     assert run.totals().fills == exchange.stats().fills > 5
@@ -149,7 +149,10 @@ async def test_running_into_the_venues_rate_limit_loses_no_order() -> None:
 
 @on_virtual_time
 async def test_a_budget_of_one_order_a_second_delays_orders_and_loses_none() -> None:
-    settings = replace(TWO, execution=ExecutionSettings(orders_per_s=1, burst=5))
+    """The last cancels are paid from it too, so the stop is given the time they take."""
+    settings = replace(
+        TWO, execution=ExecutionSettings(orders_per_s=1, burst=5), shutdown_timeout_s=120.0
+    )
     exchange = make_exchange(settings)
     async with running(settings, exchange) as run:
         await asyncio.sleep(900)
