@@ -1,4 +1,4 @@
-"""`marketmaker run` on a paper exchange that, after a second, answers no placement and tells nothing of any.
+"""`marketmaker run` on a paper exchange that, after a second, answers no placement and tells nothing of any, nor of trades.
 
     python -m tests.support.hanging_daemon CONFIG [options of run]
 
@@ -13,6 +13,7 @@ from typing import Any
 
 from marketmaker import launch
 from marketmaker.__main__ import main
+from marketmaker.errors import OutcomeUnknown
 from marketmaker.sim.venue import PaperExchange
 
 HANG_AFTER_S = 1.0
@@ -26,6 +27,12 @@ class HangingExchange(PaperExchange):
 
     def _hang(self) -> None:
         self.hang_placements = True
+
+    async def fetch_fills(self, *args: Any) -> Any:
+        """Else a hung order that was filled meanwhile would be settled by its trades."""
+        if self.hang_placements:
+            raise OutcomeUnknown("says nothing")
+        return await super().fetch_fills(*args)
 
     def place(self, *args: Any) -> Any:
         if self.hang_placements:
