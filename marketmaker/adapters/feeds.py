@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Protocol, TypeVar
 
 from marketmaker.adapters.contract import Contract
+from marketmaker.adapters.funding import Payment
 from marketmaker.adapters.protocol import CandleListener, OrderListener, PriceListener
 from marketmaker.adapters.subscriptions import Subscriptions
 from marketmaker.adapters.websocket import Link, Session
@@ -144,11 +145,11 @@ class OrderFeeds:
         for listener in self.of.get(symbol, ()):
             listener.on_position(position, ts_local_ns)
 
-    def on_funding(
-        self, symbol: str, payment_id: str, amount: Decimal, ts_venue_ns: int, ts_local_ns: int
-    ) -> None:
-        for listener in self.of.get(symbol, ()):
-            listener.on_funding(payment_id, amount, ts_venue_ns, ts_local_ns)
+    def on_funding(self, payment: Payment, ts_local_ns: int) -> None:
+        for listener in self.of.get(payment.symbol, ()):
+            listener.on_funding(
+                payment.payment_id, payment.amount, payment.ts_venue_ns, ts_local_ns
+            )
 
     def up(self) -> None:
         for listener in self._all():

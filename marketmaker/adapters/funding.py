@@ -9,11 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 
+from marketmaker.adapters.memory import remember
 from marketmaker.errors import VenueError
 
 RETRIES_S = (0.0, 2.0, 5.0, 15.0, 60.0)
 OVERLAP_NS = 60_000_000_000
-REMEMBERED = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +96,6 @@ class FundingBook:
         """Delivers a payment that was not told before; whether it was one."""
         if payment.payment_id in self._seen:
             return False
-        self._seen[payment.payment_id] = None
-        if len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
+        remember(self._seen, payment.payment_id, None)
         self._deliver(payment)
         return True

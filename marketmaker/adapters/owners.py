@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+from marketmaker.adapters.memory import remember
 from marketmaker.errors import OrderNotFound, OutcomeUnknown
 from marketmaker.model.order import ClientOrderId
 
-REMEMBERED = 20_000
 YOUNG_NS = 60_000_000_000
 ONE_BY_ONE_MAX = 5
 
@@ -22,9 +22,7 @@ class Owners:
         self._known: OrderedDict[str, ClientOrderId | None] = OrderedDict()
 
     def remember(self, venue_order_id: str, owner: ClientOrderId | None) -> None:
-        self._known[venue_order_id] = owner
-        if len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
+        remember(self._known, venue_order_id, owner)
 
     def of(self, venue_order_id: str) -> ClientOrderId | None:
         return self._known.get(venue_order_id)

@@ -22,6 +22,7 @@ from marketmaker.adapters.venue_clock import VenueClock
 from marketmaker.errors import AuthenticationRefused, ClockSkew, RateLimited, VenueError
 
 QUIET_MAX_S = 4 * 86_400
+CLOCK_EVERY_S = 1_800.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +130,12 @@ class Rest:
 
     async def measure_clock(self) -> None:
         await self.clock.measure(self._server_time)
+
+    async def keep_time(self) -> None:
+        """Until cancelled; what a measurement that failed leaves is the last one."""
+        while True:
+            await asyncio.sleep(CLOCK_EVERY_S)
+            await self._measure_again()
 
     def heed(self, error: VenueError) -> None:
         if isinstance(error, RateLimited) and error.retry_after_s is not None:

@@ -33,7 +33,6 @@ from marketmaker.adapters.backpack.parse import (
 from marketmaker.adapters.backpack.tables import (
     API,
     BASIS_POINT,
-    CLOCK_EVERY_S,
     CONTROL_GAP_S,
     FIRST_MESSAGE_S,
     FUNDING_POLL_S,
@@ -46,7 +45,6 @@ from marketmaker.adapters.backpack.tables import (
     PLACE_BATCH,
     PRIVATE_TOPICS,
     RECENT_ORDERS,
-    REMEMBERED,
     REQUEST_LIFETIME_S,
     ROWS_PER_PAGE,
     SECONDS,
@@ -92,6 +90,7 @@ from marketmaker.adapters.feeds import (
 from marketmaker.adapters.frames import Malformed
 from marketmaker.adapters.funding import FundingBook, Payment
 from marketmaker.adapters.http import Answer
+from marketmaker.adapters.memory import remember
 from marketmaker.adapters.owners import Owners, Row
 from marketmaker.adapters.parsing import (
     NOTHING,
@@ -270,7 +269,7 @@ class Backpack:
         self._rows = {name_of(row): row for row in rows if is_perpetual(row)}
         self._names = {row.symbol: name for name, row in self._rows.items()}
         if self._keyed:
-            services = (self._keep_time(), self._funding.run())
+            services = (self._rest.keep_time(), self._funding.run())
             self._services = [self._tasks.own(service) for service in services]
 
     async def close(self) -> None:
@@ -434,10 +433,10 @@ class Backpack:
 
     def _remember(self, report: OrderReport) -> OrderReport:
         """Events leave out what they think is known, and only the venue's number finds an order that has ended."""
-        keep(self._told, report.venue_order_id, report)
+        remember(self._told, report.venue_order_id, report)
         self._owners.remember(report.venue_order_id, report.client_order_id)
         if report.client_order_id is not None:
-            keep(self._numbers, report.client_order_id, report.venue_order_id)
+            remember(self._numbers, report.client_order_id, report.venue_order_id)
         return report
 
     async def _server_time(self) -> int:
@@ -673,12 +672,6 @@ class Backpack:
 
     # -- housekeeping --------------------------------------------------------------------------------
 
-    async def _keep_time(self) -> None:
-        while True:
-            await asyncio.sleep(CLOCK_EVERY_S)
-            with suppress(VenueError):
-                await self._rest.measure_clock()
-
     async def _read_funding(self, since_ns: int) -> list[Payment]:
         """The newest first, so far as they are not older than that."""
         found: list[Payment] = []
@@ -702,23 +695,10 @@ class Backpack:
             offset += ROWS_PER_PAGE
 
     def _hear_payment(self, payment: Payment) -> None:
-        self._order_feeds.on_funding(
-            payment.symbol,
-            payment.payment_id,
-            payment.amount,
-            payment.ts_venue_ns,
-            self._now_ns(),
-        )
+        self._order_feeds.on_funding(payment, self._now_ns())
 
     def _judge(self, answer: Answer, operation: str) -> VenueError | None:
         return parse_answer_error(answer, operation)
-
-
-def keep(store: OrderedDict[Any, Any], key: object, value: object) -> None:
-    """The newest `REMEMBERED` of them."""
-    store[key] = value
-    if len(store) > REMEMBERED:
-        store.popitem(last=False)
 
 
 def make(

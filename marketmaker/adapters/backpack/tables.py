@@ -44,14 +44,12 @@ WINDOW_MS = 5_000
 REQUEST_LIFETIME_S = 10.0
 ROWS_PER_PAGE = 100
 RECENT_ORDERS = 100
-CLOCK_EVERY_S = 1_800.0
 FUNDING_POLL_S = 600.0
 CONTROL_GAP_S = 0.05
 FIRST_MESSAGE_S = {"trade": 120.0, "markPrice": 15.0, "kline": 60.0}
 OLDER_NS = 10_000_000_000
 """A trade this little older than the last one is the same news by another socket."""
 RATE_PAUSE_S = 2.0
-REMEMBERED = 20_000
 BASIS_POINT = Decimal("0.0001")
 MAKER_FEE, TAKER_FEE = Decimal("0.0002"), Decimal("0.0005")
 """The public rates, used when there is no key to ask for our own with."""

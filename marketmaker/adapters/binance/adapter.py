@@ -911,13 +911,7 @@ class Binance:
         )
 
     def _hear_payment(self, payment: Payment) -> None:
-        self._order_feeds.on_funding(
-            payment.symbol,
-            payment.payment_id,
-            payment.amount,
-            payment.ts_venue_ns,
-            self._now_ns(),
-        )
+        self._order_feeds.on_funding(payment, self._now_ns())
 
     def _judge(self, answer: Answer, operation: str) -> VenueError | None:
         weight = answer.headers.get("X-MBX-USED-WEIGHT-1M", "")

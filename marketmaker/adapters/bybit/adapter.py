@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
@@ -38,7 +37,6 @@ from marketmaker.adapters.bybit.tables import (
     BATCH,
     CANDLES_MAX,
     CATEGORY,
-    CLOCK_EVERY_S,
     CONTROL_GAP_S,
     FILLS_PER_PAGE,
     FIRST_MESSAGE_S,
@@ -281,7 +279,7 @@ class Bybit:
         ):
             self._rows.update({row.symbol: row for row in read_instruments(rows)})
         if self._keyed:
-            services = (self._entry.hold(), self._keep_time(), self._funding.run())
+            services = (self._entry.hold(), self._rest.keep_time(), self._funding.run())
             self._services = [self._tasks.own(service) for service in services]
 
     async def close(self) -> None:
@@ -866,24 +864,12 @@ class Bybit:
 
     # -- housekeeping --------------------------------------------------------------------------------
 
-    async def _keep_time(self) -> None:
-        while True:
-            await asyncio.sleep(CLOCK_EVERY_S)
-            with suppress(VenueError):
-                await self._rest.measure_clock()
-
     async def _read_funding(self, since_ns: int) -> list[Payment]:
         rows = await self._executions(since_ns // NS_PER_MS, {"execType": FUNDING})
         return [payment_of(row) for row in rows if row.execType == FUNDING]
 
     def _hear_payment(self, payment: Payment) -> None:
-        self._order_feeds.on_funding(
-            payment.symbol,
-            payment.payment_id,
-            payment.amount,
-            payment.ts_venue_ns,
-            self._now_ns(),
-        )
+        self._order_feeds.on_funding(payment, self._now_ns())
 
     def _judge(self, answer: Answer, operation: str) -> VenueError | None:
         if operation in ("place", "cancel"):

@@ -52,7 +52,6 @@ WEEK_MS = 7 * 86_400_000 - 1
 HISTORY_MS = 90 * 86_400_000
 """How far back executions are looked for, a week in each request."""
 HEARTBEAT_S = 20.0
-CLOCK_EVERY_S = 1_800.0
 CONTROL_GAP_S = 0.05
 FIRST_MESSAGE_S = {"publicTrade": 120.0, "tickers": 10.0, "kline": 60.0}
 OLDER_NS = 10_000_000_000

@@ -767,13 +767,7 @@ class Ccxt:
         return found
 
     def _hear_payment(self, payment: Payment) -> None:
-        self._order_feeds.on_funding(
-            payment.symbol,
-            payment.payment_id,
-            payment.amount,
-            payment.ts_venue_ns,
-            self._clock.local_ns(),
-        )
+        self._order_feeds.on_funding(payment, self._clock.local_ns())
 
 
 class Counted:

@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
@@ -51,7 +50,6 @@ from marketmaker.adapters.gate.tables import (
     API,
     CANCEL_BATCH,
     CANDLES_MAX,
-    CLOCK_EVERY_S,
     CONTROL_GAP_S,
     FIRST_MESSAGE_S,
     FUTURES,
@@ -60,7 +58,6 @@ from marketmaker.adapters.gate.tables import (
     ORDER_BURST,
     ORDERS_PER_S,
     PLACE_BATCH,
-    REMEMBERED,
     REQUEST_LIFETIME_S,
     ROWS_PER_PAGE,
     SWITCH_LEAST_S,
@@ -96,6 +93,7 @@ from marketmaker.adapters.gate.wire import (
     read_user_trades,
 )
 from marketmaker.adapters.http import Answer
+from marketmaker.adapters.memory import remember
 from marketmaker.adapters.order_socket import Requests, Sent
 from marketmaker.adapters.parsing import (
     NOTHING,
@@ -296,7 +294,7 @@ class Gate:
         if self._keyed:
             body = await self._rest.signed("GET", f"{FUTURES}/accounts", operation="account")
             self._user = str(read_account(body).user)
-            services = (self._entry.hold(), self._keep_time(), self._funding.run())
+            services = (self._entry.hold(), self._rest.keep_time(), self._funding.run())
             self._services = [self._tasks.own(service) for service in services]
 
     async def close(self) -> None:
@@ -854,12 +852,6 @@ class Gate:
 
     # -- housekeeping --------------------------------------------------------------------------------
 
-    async def _keep_time(self) -> None:
-        while True:
-            await asyncio.sleep(CLOCK_EVERY_S)
-            with suppress(VenueError):
-                await self._rest.measure_clock()
-
     async def _arm(self, symbol: str, after_s: float) -> None:
         params = {"timeout": round(after_s), "contract": symbol}
         path = f"{FUTURES}/countdown_cancel_all"
@@ -892,13 +884,7 @@ class Gate:
             offset += ROWS_PER_PAGE
 
     def _hear_payment(self, payment: Payment) -> None:
-        self._order_feeds.on_funding(
-            payment.symbol,
-            payment.payment_id,
-            payment.amount,
-            payment.ts_venue_ns,
-            self._now_ns(),
-        )
+        self._order_feeds.on_funding(payment, self._now_ns())
 
     def _judge(self, answer: Answer, operation: str) -> VenueError | None:
         headers = answer.headers
@@ -915,13 +901,6 @@ class Gate:
     def _note_usage(self, limit: str, left: str) -> None:
         if limit.isdecimal() and left.isdecimal() and (most := int(limit[:9])):
             self.on_usage(max(0, most - int(left[:9])), most)
-
-
-def remember(store: OrderedDict[Any, Any], key: object, value: object) -> None:
-    """The newest `REMEMBERED` of them."""
-    store[key] = value
-    if len(store) > REMEMBERED:
-        store.popitem(last=False)
 
 
 def make(

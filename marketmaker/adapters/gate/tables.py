@@ -49,7 +49,6 @@ ORDERS_PER_S, ORDER_BURST = 50.0, 50
 REQUEST_LIFETIME_S = 10.0
 ROWS_PER_PAGE, CANDLES_MAX = 100, 2_000
 SWITCH_LEAST_S = 5
-CLOCK_EVERY_S = 1_800.0
 CONTROL_GAP_S = 0.05
 FIRST_MESSAGE_S = {
     "futures.trades": 120.0,
@@ -59,7 +58,6 @@ FIRST_MESSAGE_S = {
 OLDER_NS = 10_000_000_000
 """A trade this little older than the last one is the same news by another socket."""
 RATE_PAUSE_S = 1.0
-REMEMBERED = 20_000
 
 INTERVALS = {
     60: "1m", 300: "5m", 900: "15m", 1800: "30m", 3600: "1h", 7200: "2h", 14400: "4h",

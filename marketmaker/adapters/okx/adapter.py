@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
@@ -50,7 +49,6 @@ from marketmaker.adapters.okx.tables import (
     ARM_GAP_NS,
     BATCH,
     CANDLES_MAX,
-    CLOCK_EVERY_S,
     CONTROL_GAP_S,
     FIRST_MESSAGE_S,
     HEARTBEAT_S,
@@ -289,7 +287,7 @@ class Okx:
         self._rows = {name_of(row): row for row in rows if is_linear(row)}
         self._names = {row.instId: name for name, row in self._rows.items()}
         if self._keyed:
-            services = (self._entry.hold(), self._keep_time(), self._funding.run())
+            services = (self._entry.hold(), self._rest.keep_time(), self._funding.run())
             self._services = [self._tasks.own(service) for service in services]
 
     async def close(self) -> None:
@@ -848,12 +846,6 @@ class Okx:
 
     # -- housekeeping --------------------------------------------------------------------------------
 
-    async def _keep_time(self) -> None:
-        while True:
-            await asyncio.sleep(CLOCK_EVERY_S)
-            with suppress(VenueError):
-                await self._rest.measure_clock()
-
     async def _arm(self, symbol: str, after_s: float) -> None:
         """One call a second at most, whatever the number of symbols that need it."""
         now_ns = self._now_ns()
@@ -891,13 +883,7 @@ class Okx:
             params["after"] = rows[-1].billId
 
     def _hear_payment(self, payment: Payment) -> None:
-        self._order_feeds.on_funding(
-            payment.symbol,
-            payment.payment_id,
-            payment.amount,
-            payment.ts_venue_ns,
-            self._now_ns(),
-        )
+        self._order_feeds.on_funding(payment, self._now_ns())
 
     def _judge(self, answer: Answer, operation: str) -> VenueError | None:
         return parse_answer_error(answer, operation)
