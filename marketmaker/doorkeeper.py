@@ -4,8 +4,9 @@ The sockets are bound here, once, so that an address in use is found before the 
 takes no listener with it. It gets no environment but the path to Python, so no key of an exchange can be read there.
 
 Readings are shown once a second, four times while somebody watches, and less often where making one is costly: it never
-takes more than a fiftieth of the time. A web process that does not read what it is shown is ended and started anew.
-Nothing that happens here or there ends trading.
+takes more than a fiftieth of the time. News goes with the reading that counts it, never before: whoever looks sees one
+truth. A web process that does not read what it is shown is ended and started anew. Nothing that happens here or there
+ends trading.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import secrets
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from importlib.util import find_spec
@@ -40,6 +42,8 @@ IDLE_S, WATCHED_S = 1.0, 0.25
 COSTLY = 50
 """The pause between two readings is at least so many times what making one took."""
 UNREAD_BYTES = 4 << 20
+UNTOLD_NEWS = 2000
+"""Between two readings; the web process keeps fewer of each kind."""
 LONGEST_PAUSE_S = 30.0
 LASTED_S = 60.0
 END_TIMEOUT_S = 2.0
@@ -68,6 +72,7 @@ class Doorkeeper:
         self._reloader = reloader
         self._news = news
         self._sockets: list[socket.socket] = []
+        self._untold: deque[NewsView] = deque(maxlen=UNTOLD_NEWS)
         self._watched = 0
         self._look_now = asyncio.Event()
         self._writer: asyncio.StreamWriter | None = None
@@ -131,7 +136,7 @@ class Doorkeeper:
 
     async def run(self) -> None:
         failures = 0
-        self._news.on_news = self._tell
+        self._news.on_news = self._untold.append
         while True:
             began_s = time.monotonic()
             reason = await self._serve_once()
@@ -210,6 +215,7 @@ class Doorkeeper:
         return f"exit code {process.returncode}{': ' + lines[-1] if lines else ''}"
 
     def _hello(self) -> Message:
+        self._untold.clear()
         return {
             "t": "hello",
             "token": self.token,
@@ -231,11 +237,10 @@ class Doorkeeper:
             self._look_now.clear()
 
     def _show(self) -> None:
-        self._send({"t": "view", "view": plain(self._overview.look())})
-
-    def _tell(self, news: NewsView) -> None:
-        if self._writer is not None:
-            self._send({"t": "news", "news": [plain(news)]})
+        view = plain(self._overview.look())
+        news = [plain(each) for each in self._untold]
+        self._untold.clear()
+        self._send({"t": "view", "view": view, "news": news})
 
     def _send(self, message: Message) -> None:
         writer = self._writer

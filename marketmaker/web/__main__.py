@@ -46,7 +46,7 @@ async def serve(link: socket.socket, listeners: list[socket.socket]) -> None:
 
     guard = Guard(token=hello["token"], origins=tuple(hello["origins"]))
     server = Server(guard, ask, lambda by: writer.write(pack({"t": "watched", "by": by})))
-    server.show_news(hello["news"])
+    server.keep_news(hello["news"])
     low_level = web.Server(server.handle, access_log=None)
     runner = web.ServerRunner(low_level)
     await runner.setup()
@@ -58,9 +58,7 @@ async def serve(link: socket.socket, listeners: list[socket.socket]) -> None:
         while (message := await read_message(reader)) is not None:
             match message["t"]:
                 case "view":
-                    server.show_view(message["view"])
-                case "news":
-                    server.show_news(message["news"])
+                    server.show(message["view"], message["news"])
                 case "answer":
                     future = waiting.get(message["id"])
                     if future is not None and not future.done():

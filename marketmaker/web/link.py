@@ -1,8 +1,7 @@
 """Messages between the daemon and its web process: four bytes of length, then a JSON object.
 
 daemon to web     {"t": "hello", ...}      once: what may be asked of it, and by whom
-                  {"t": "view", "view": {...}}
-                  {"t": "news", "news": [...]}
+                  {"t": "view", "view": {...}, "news": [...]}    a reading, and what happened since the last one
                   {"t": "answer", "id": 7, "body": {...}}
 web to daemon     {"t": "ask", "id": 7, "do": "pause", "symbols": [...]}
                   {"t": "watched", "by": 2}    so many look at the stream now

@@ -54,7 +54,7 @@ class Problem(Exception):
 
 class Server:
     """`ask` puts a request to the daemon; `watched` is told how many look at the stream. Give it readings with
-    `show_view` and `show_news`."""
+    `show`, and with `keep_news` what happened before the first."""
 
     def __init__(self, guard: Guard, ask: Ask, watched: Callable[[int], None]) -> None:
         self._guard = guard
@@ -86,18 +86,22 @@ class Server:
 
     # --- what the daemon shows ---
 
-    def show_view(self, view: dict[str, Any]) -> None:
+    def show(self, view: dict[str, Any], news: list[dict[str, Any]]) -> None:
+        """A reading, and the news that it counts already."""
         self._view = view
         self._view_s = time.monotonic()
         self._ready_made.clear()
         self._history.hear(view)
+        self.keep_news(news)
         if self._watchers:
-            self._send_all(b"event: view\ndata: " + self._status_bytes() + b"\n\n")
+            told = [
+                f"id: {each['id']}\nevent: news\ndata: {encode(each)}\n\n".encode() for each in news
+            ]
+            self._send_all(b"".join((self._view_event(), *told)))
 
-    def show_news(self, news: list[dict[str, Any]]) -> None:
+    def keep_news(self, news: list[dict[str, Any]]) -> None:
         for each in news:
             self._news[each["kind"]].append(each)
-            self._send_all(f"id: {each['id']}\nevent: news\ndata: {encode(each)}\n\n".encode())
 
     # --- requests ---
 
@@ -229,6 +233,9 @@ class Server:
             self._ready_made["status"] = encode(self._view).encode()
         return self._ready_made["status"]
 
+    def _view_event(self) -> bytes:
+        return b"event: view\ndata: " + self._status_bytes() + b"\n\n"
+
     async def _list_news(self, request: web.BaseRequest) -> web.Response:
         asked = parse_query(self._routes["/news"]["GET"], request)
         after, kind = int(asked.get("after", 0)), asked.get("kind")
@@ -263,7 +270,7 @@ class Server:
         await response.prepare(request)
         queue: asyncio.Queue[bytes] = asyncio.Queue(UNREAD_EVENTS)
         if self._view is not None:
-            queue.put_nowait(b"event: view\ndata: " + self._status_bytes() + b"\n\n")
+            queue.put_nowait(self._view_event())
         self._watchers[queue] = None
         self._tell_watched(len(self._watchers))
         try:

@@ -167,15 +167,23 @@ def test_the_command_line_says_the_same(site: Site, command: Command) -> None:
     assert TOKEN not in shown.stdout + away.stderr
 
 
-def test_the_stream_tells_views_and_news(site: Site) -> None:
-    seen = set()
-    with urllib.request.urlopen(f"{site.url}/events", timeout=30) as stream:
-        while not {"view", "news"} <= seen:
+def test_news_comes_with_the_reading_that_counts_it(site: Site) -> None:
+    """Whoever hears of a fill finds it counted, on the stream and when asking."""
+    event, counted, fills = "", 0, 0
+    with urllib.request.urlopen(f"{site.url}/events", timeout=60) as stream:
+        while fills < 3:
             line = stream.readline().decode()
             if line.startswith("event: "):
-                seen.add(line.split()[1])
+                event = line.split()[1]
             elif line.startswith("data: "):
-                json.loads(line.removeprefix("data: "))
+                heard = json.loads(line.removeprefix("data: "))
+                if event == "view":
+                    counted = heard["news_id"]
+                else:
+                    assert heard["id"] <= counted
+                    fills += heard["kind"] == "fill"
+    told = site.get("/news").json["news"][-1]["id"]
+    assert told <= site.get("/status").json["news_id"]
 
 
 def test_reload_plans_applies_and_refuses_by_name(tmp_path: Path, command: Command) -> None:

@@ -77,8 +77,8 @@ async function listen() {
   for (;;) {
     try {
       hearView(await read("/status"));
-      await readPast();
-      await follow((event, data) => (event === "view" ? hearView(data) : hearNews(data)), () => {
+      await follow((event, data) => (event === "view" ? hearView(data) : hearNews(data)), async () => {
+        await readPast();
         setLink("live");
         pause = 1000;
       });

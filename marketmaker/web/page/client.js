@@ -36,7 +36,8 @@ export const read = async (path) => answerOf(await fetch(path, { headers: header
 export const act = async (what, body) =>
   answerOf(await fetch(`/control/${what}`, { method: "POST", headers: headers({ "Content-Type": "application/json" }), body: JSON.stringify(body) }));
 
-// Until the stream ends; `hear(event, data)` is called for each message. A stream that says nothing for long is dropped.
+// Until the stream ends; `hear(event, data)` is called for each message, after `opened()` has read the past: nothing between
+// the two is missed. A stream that says nothing for long is dropped.
 export async function follow(hear, opened) {
   const ending = new AbortController();
   let watchdog = setTimeout(() => ending.abort(), 25000);
@@ -45,10 +46,10 @@ export async function follow(hear, opened) {
     clearTimeout(watchdog);
     throw new Refused(response.status, (await response.json()).error);
   }
-  opened();
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   try {
+    await opened();
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (;;) {
       const { value, done } = await reader.read();
       if (done) return;
@@ -63,5 +64,6 @@ export async function follow(hear, opened) {
     }
   } finally {
     clearTimeout(watchdog);
+    ending.abort();
   }
 }
