@@ -288,6 +288,13 @@ def build_collateral(account: Account, asset: str) -> Json:
     }
 
 
+def build_capital(account: Account, asset: str) -> Json:
+    free = account.available()
+    locked = account.equity() - free
+    row = {"available": money_text(free), "locked": money_text(locked), "staked": "0"}
+    return {asset: row}
+
+
 def build_account(account: Account, instrument: Instrument) -> Json:
     return {
         "autoLend": False,

@@ -384,6 +384,10 @@ class LoopbackBackpack:
     def _get_markets(self, params: Json) -> Any:
         return [shapes.build_market(each) for each in self.instruments.values()]
 
+    def _get_securities(self, params: Json) -> Any:
+        """Tokenized shares, of which there are none here."""
+        return []
+
     def _get_marks(self, params: Json) -> Any:
         return [
             {
@@ -500,6 +504,9 @@ class LoopbackBackpack:
     def _get_collateral(self, params: Json) -> Any:
         return shapes.build_collateral(self.stage.book.exchange.account, self._asset)
 
+    def _get_capital(self, params: Json) -> Any:
+        return shapes.build_capital(self.stage.book.exchange.account, self._asset)
+
     def _get_account(self, params: Json) -> Any:
         instrument = next(iter(self.instruments.values()))
         return shapes.build_account(self.stage.book.exchange.account, instrument)
@@ -566,6 +573,7 @@ def signed(handle: Handle, instruction: str, kind: Kind = "") -> Endpoint:
 ENDPOINTS: dict[tuple[str, str], Endpoint] = {
     ("GET", f"{API}/time"): public(LoopbackBackpack._get_time),
     ("GET", f"{API}/markets"): public(LoopbackBackpack._get_markets),
+    ("GET", f"{API}/securities"): public(LoopbackBackpack._get_securities),
     ("GET", f"{API}/markPrices"): public(LoopbackBackpack._get_marks),
     ("GET", f"{API}/klines"): public(LoopbackBackpack._get_candles),
     ("POST", f"{API}/order"): signed(LoopbackBackpack._place, "orderExecute", "place"),
@@ -575,6 +583,7 @@ ENDPOINTS: dict[tuple[str, str], Endpoint] = {
     ("GET", f"{API}/order"): signed(LoopbackBackpack._get_order, "orderQuery"),
     ("GET", f"{API}/orders"): signed(LoopbackBackpack._get_orders, "orderQueryAll"),
     ("GET", f"{API}/position"): signed(LoopbackBackpack._get_positions, "positionQuery"),
+    ("GET", f"{API}/capital"): signed(LoopbackBackpack._get_capital, "balanceQuery"),
     ("GET", f"{API}/capital/collateral"): signed(
         LoopbackBackpack._get_collateral, "collateralQuery"
     ),

@@ -159,6 +159,7 @@ def build_order(order: Order) -> Json:
         "smpType": order.extra.get("smpType", "None"),
         "smpGroup": 0,
         "smpOrderId": "",
+        "tpslMode": "",
         "createdTime": str(order.time_ms),
         "updatedTime": str(order.update_ms),
     }

@@ -381,6 +381,8 @@ class LoopbackBybit:
             "lastPrice": price_text(instrument, matcher.last_ticks or matcher.bid_ticks),
             "markPrice": mark,
             "indexPrice": mark,
+            "openInterest": "0",
+            "openInterestValue": "0",
             "fundingIntervalHour": "8",
             "nextFundingTime": str(self.stage.next_funding_ms(now_ms)),
             "fundingRate": shapes.trimmed(self.stage.paper.funding_rate),
@@ -570,7 +572,7 @@ class LoopbackBybit:
 
     def _get_instruments(self, params: Json) -> Any:
         rows = [shapes.build_instrument(each) for each in self._chosen(params)]
-        return page(rows, params, 500, 1_000)
+        return {"category": params.get("category", "linear"), **page(rows, params, 500, 1_000)}
 
     def _get_tickers(self, params: Json) -> Any:
         rows = [self._ticker(each.name) for each in self._chosen(params)]

@@ -767,6 +767,7 @@ OPERATIONS: dict[str, Endpoint] = {
     "futures.order_batch_place": signed(LoopbackGate._place_many, "place"),
     "futures.order_cancel": signed(LoopbackGate._cancel, "cancel"),
     "futures.order_cancel_ids": signed(LoopbackGate._cancel_many, "cancel"),
+    "futures.order_cancel_cp": signed(LoopbackGate._cancel_all, "cancel"),
     "futures.order_amend": signed(LoopbackGate._amend, "place"),
 }
 

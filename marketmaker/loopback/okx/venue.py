@@ -108,6 +108,7 @@ class LoopbackOkx:
         }
         self._by_code = {code: self.instruments[name] for name, code in self._codes.items()}
         self._windows: dict[tuple[str, str], Window] = {}
+        self._private_args: dict[str, Json] = {}
         self._candles_open: dict[str, int] = {}
         self._sequence = 31_415_926
 
@@ -249,9 +250,13 @@ class LoopbackOkx:
         )
 
     def send_private(self, event: tuple[str, Json]) -> None:
+        """To each subscription under its own `arg`, as it was asked for."""
         channel, row = event
-        arg = {"channel": channel, "instType": "SWAP", "uid": shapes.UID}
-        self.stage.sockets.publish(channel, compact({"arg": arg, "data": [row]}))
+        for stream in self.stage.sockets.streams():
+            arg = self._private_args.get(stream)
+            if arg is not None and arg["channel"] == channel and is_about(arg, row):
+                said = {"arg": {**arg, "uid": shapes.UID}, "data": [row]}
+                self.stage.sockets.publish(stream, compact(said))
 
     def _position(self, symbol: str) -> Json:
         exchange = self.stage.book.exchange
@@ -453,7 +458,9 @@ class LoopbackOkx:
         if code:
             self._event(socket, number, "error", code=code, msg=text)
             return
-        stream = channel if private else f"{channel} {inst_id}"
+        stream = compact(arg) if private else f"{channel} {inst_id}"
+        if private:
+            self._private_args[stream] = arg
         if verb == "subscribe":
             lost = self.mischief.strikes("lose_subscriptions")
             self.stage.sockets.join(socket, stream, heard=not lost)
@@ -814,6 +821,16 @@ def refused_row(error: Refusal, client_id: str, tag: str, now_ms: int) -> Json:
     )
 
 
+def is_about(arg: Json, row: Json) -> bool:
+    """Whether this row belongs to what was subscribed to: a kind of instruments, a family, or one of them."""
+    if arg.get("instType", "ANY") not in ("ANY", "SWAP"):
+        return False
+    inst_id = str(row.get("instId", ""))
+    return (not arg.get("instId") or arg["instId"] == inst_id) and (
+        not arg.get("instFamily") or inst_id.startswith(f"{arg['instFamily']}-")
+    )
+
+
 def parse_params(request: web.Request, body: str) -> Any:
     """Of a GET the query, of a POST its JSON. Raises Refusal."""
     if request.method == "GET":
@@ -895,6 +912,7 @@ ENDPOINTS: dict[tuple[str, str], Endpoint] = {
     ("GET", f"{V5}/account/leverage-info"): signed(LoopbackOkx._get_leverage),
     ("GET", f"{V5}/account/trade-fee"): signed(LoopbackOkx._get_fees),
     ("GET", f"{V5}/account/bills"): signed(LoopbackOkx._get_bills),
+    ("GET", f"{V5}/account/bills-archive"): signed(LoopbackOkx._get_bills),
     ("POST", f"{V5}/account/set-position-mode"): signed(LoopbackOkx._set_position_mode),
     ("POST", f"{V5}/account/set-leverage"): signed(LoopbackOkx._set_leverage),
     ("POST", f"{V5}/trade/order"): signed(LoopbackOkx._place, "place"),
