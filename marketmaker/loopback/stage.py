@@ -419,7 +419,12 @@ class Stage:
         names = self.mischief.__dataclass_fields__
         shown = {name: getattr(self.mischief, name) for name in names if name != "fail"}
         shown["connections"] = self.connections
-        shown["open_orders"] = len(self.desk.open_orders())
+        orders = self.desk.open_orders()
+        shown["open_orders"] = len(orders)
+        shown["resting"] = [
+            f"{each.instrument.name} {each.side.name} {each.instrument.price(each.price_ticks):f}"
+            for each in orders
+        ]
         shown["duplicates"] = self.desk.duplicates()
         shown["positions"] = {
             name: f"{self.desk.holding(name).lots * instrument.lot_size:f}"
