@@ -443,7 +443,7 @@ class Desk:
             order=order,
             fill=fill,
             pnl=pnl,
-            time_ms=self._now_ms(),
+            time_ms=order.update_ms,
         )
         order.last_trade = trade
         self.trades.append(trade)
