@@ -342,6 +342,7 @@ ENDPOINTS: Schema = {
             "ws_order_url",
             "ws_market_url",
             "ws_business_url",
+            "ws_classic_url",
         )
     },
     "key_url": Value(attribute="key_url", read=address("https", "http"), nullable=True, null=""),

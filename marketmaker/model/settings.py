@@ -238,6 +238,7 @@ class EndpointSettings:
     ws_order_url: str = ""
     ws_market_url: str = ""
     ws_business_url: str = ""
+    ws_classic_url: str = ""
     key_url: str = ""
 
     def given(self) -> dict[str, str]:
