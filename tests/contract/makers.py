@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -45,11 +45,12 @@ class Maker:
 
     `pages`: module constants that say how much one page holds, made small so that a card meets several pages.
     `settings`: of the loopback venue, beside its own. `credentials`: those it takes. `endpoints`: the only addresses the
-    adapter takes; () for all. `quiet_s`: after how long without news nothing more is under way. `long`: not in
+    adapter takes; () for all. `title`: of another kind of account there, which publishes nothing. `quiet_s`: after how long without news nothing more is under way. `long`: not in
     `make test`. `lacks`: cards it cannot play, each with the reason.
     """
 
     exchange: str
+    title: str = ""
     loopback: str = ""
     pages: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
@@ -79,6 +80,8 @@ CCXT_LACKS = {
 }
 A_BAN = "a ban is told as one with its end"
 TOO_BUSY = "a venue that is too busy has not done it"
+
+BUSY_BITGET = "what it says when it is busy leaves open whether the order was taken"
 
 MAKERS: dict[str, Maker] = {
     maker.exchange: maker
@@ -120,6 +123,12 @@ MAKERS: dict[str, Maker] = {
             },
         ),
         venue(
+            "bitget",
+            pages=("marketmaker.adapters.bitget.adapter.ROWS_PER_PAGE",),
+            settings={"orders_per_s": 10_000},
+            lacks={A_BAN: "it limits, and never bans", TOO_BUSY: BUSY_BITGET},
+        ),
+        venue(
             "gate",
             pages=("marketmaker.adapters.gate.adapter.ROWS_PER_PAGE",),
             settings={"orders_per_s": 10_000, "cancels_per_s": 10_000},
@@ -143,6 +152,18 @@ MAKERS: dict[str, Maker] = {
         ),
     )
 }
+
+VARIANTS: dict[str, Maker] = {
+    maker.title: maker
+    for maker in (
+        replace(
+            MAKERS["bitget"],
+            title="bitget, a classic account",
+            settings={"orders_per_s": 10_000, "account": "classic"},
+        ),
+    )
+}
+"""Other kinds of accounts at the same venues: the same cards, and no matrix of their own."""
 
 ROOMY = PaperSettings(
     fill="queue",

@@ -19,7 +19,7 @@ from marketmaker.sim.loop import VirtualTimeLoop
 from tests.contract import data, execution  # noqa: F401  (their cards)
 from tests.contract.bench import Bench
 from tests.contract.cards import CARDS, Card
-from tests.contract.makers import MAKERS, Maker, open_bench
+from tests.contract.makers import MAKERS, VARIANTS, Maker, open_bench
 from tests.support.paper import START_NS
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "marketmaker" / "conformance"
@@ -79,11 +79,11 @@ class Table:
     scope="module",
     params=[
         pytest.param(name, marks=pytest.mark.long if maker.long else ())
-        for name, maker in MAKERS.items()
+        for name, maker in {**MAKERS, **VARIANTS}.items()
     ],
 )
 def table(request: pytest.FixtureRequest) -> Iterator[Table]:
-    made = Table(MAKERS[request.param])
+    made = Table(VARIANTS.get(request.param) or MAKERS[request.param])
     yield made
     made.close()
 
@@ -91,7 +91,7 @@ def table(request: pytest.FixtureRequest) -> Iterator[Table]:
 @pytest.mark.parametrize("title", CARDS)
 def test_card(table: Table, title: str, monkeypatch: pytest.MonkeyPatch) -> None:
     maker = table.maker
-    seen = SEEN.setdefault(maker.exchange, {})
+    seen = SEEN.setdefault(maker.title or maker.exchange, {})
     for constant in maker.pages:
         module, _, name = constant.rpartition(".")
         monkeypatch.setattr(importlib.import_module(module), name, 7)

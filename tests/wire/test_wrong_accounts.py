@@ -93,7 +93,7 @@ KINDS: dict[str, Kind] = {
     ),
     "a venue in maintenance": Kind(
         mischief={"maintenance": True},
-        says=("unavailable", "maintenance", "busy", "system", "service", "exception"),
+        says=("unavailable", "maintenance", "maintained", "busy", "system", "service", "exception"),
     ),
     "leverage above the limit": Kind(
         paper=replace(SOUND, leverage=Decimal(50)), says=("leverage",)
