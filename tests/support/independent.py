@@ -37,7 +37,9 @@ class Peer:
 
     `face`: ETH in one of the venue's own units of quantity. `client_id`: a name the venue takes, of any text.
     `ended`: where an order that has ended is looked up. `lacks`: methods ccxt has not for this venue, or not for swaps.
-    `quirks`: parameters a method wants on top. `errors`: ccxt's class for what the venue refuses.
+    `fee_sign`: of what it reads of a fee. `tells_refused`: whether a batch's refused orders are in its answer.
+    `quirks`: parameters a method wants on top. `errors`: ccxt's class for what the venue refuses. `title`, `venue`: of
+    another kind of account there, and the settings of the loopback venue that make it.
     """
 
     id: str
@@ -50,6 +52,10 @@ class Peer:
     quirks: dict[str, dict[str, Any]] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     stranger: str = "123456"
+    fee_sign: int = 1
+    tells_refused: bool = True
+    title: str = ""
+    venue: dict[str, Any] = field(default_factory=dict)
 
     @property
     def amount(self) -> float:
@@ -61,7 +67,7 @@ def number_of(text: str) -> str:
 
 
 PEERS: dict[str, Peer] = {
-    peer.id: peer
+    peer.title or peer.id: peer
     for peer in (
         Peer(
             id="okx",
@@ -79,6 +85,30 @@ PEERS: dict[str, Peer] = {
             quirks={"fetch_order": {"acknowledged": True}},
             errors={"twice": "InvalidOrder"},
             stranger="fd4300ae-7847-404e-b947-b46980a4dddd",
+        ),
+        Peer(
+            id="bitget",
+            options={"fetchMarkets": {"types": ["swap"]}},
+            late_post_only=True,
+            # It reads the fees of a unified account as those of a classic one, whose sign is the other.
+            fee_sign=-1,
+            lacks=frozenset({"create_order_ws", "fetch_position_mode", "fetch_leverage"}),
+            errors={
+                "margin": "ExchangeError",
+                "unknown": "ExchangeError",
+                "twice": "ExchangeError",
+                "limit": "DDoSProtection",
+            },
+        ),
+        Peer(
+            id="bitget",
+            title="bitget-classic",
+            venue={"account": "classic"},
+            options={"fetchMarkets": {"types": ["swap"]}},
+            late_post_only=True,
+            tells_refused=False,
+            lacks=frozenset({"create_order_ws", "fetch_position_mode", "edit_order"}),
+            errors={"twice": "ExchangeError", "limit": "DDoSProtection"},
         ),
         Peer(
             id="gate",
@@ -123,7 +153,9 @@ async def venue_and_ccxt(peer: Peer, **settings: Any) -> AsyncIterator[tuple[Loo
     """`settings`: of the loopback venue."""
     pytest.importorskip("ccxt")
 
-    venue = make_loopback(peer.id, feed=QuietFeed("ETHUSDT"), paper=PAPER, **settings)
+    venue = make_loopback(
+        peer.id, feed=QuietFeed("ETHUSDT"), paper=PAPER, **{**peer.venue, **settings}
+    )
     await venue.start()
     client = make_ccxt(peer, venue)
     try:

@@ -72,7 +72,7 @@ async def test_one_bad_order_of_its_batch_fails_alone(peer: Peer) -> None:
         ]
         placed = await client.create_orders(named)
         good = sorted(each["id"] for each in placed if each["id"])
-        assert (len(placed), len(good)) == (3, 2)
+        assert (len(placed), len(good)) == (3 if peer.tells_refused else 2, 2)
         assert await listed(client) == good
         if "cancel_orders" not in peer.lacks:
             more = peer.quirks.get("cancel_orders", {})
@@ -100,7 +100,7 @@ async def test_it_reads_balance_position_trades_and_settings(peer: Peer) -> None
             "buy",
         )
         assert (trade["price"], eth(client, trade["amount"])) == (3000.1, 0.1)
-        assert trade["fee"]["cost"] == pytest.approx(TAKER_FEE_PAID)
+        assert trade["fee"]["cost"] * peer.fee_sign == pytest.approx(TAKER_FEE_PAID)
         [*_, ended] = await client.fetch_closed_orders(SYMBOL)
         assert (ended["id"], ended["status"]) == (bought["id"], "closed")
         assert (await client.fetch_funding_rate(SYMBOL))["fundingRate"] == 0.0001

@@ -23,7 +23,8 @@ Oddities, each met below
 - The answer to a reduce-only placement may have no order id.
 - Unified: the order topic tells quantities and no trade, the fill topic trades and no cumulative quantity. Classic: the
   orders channel tells both; the list of trades does not say whose they are, so orders are asked for by their number.
-- A fee is paid above zero on a unified account and below it on a classic one. The state of an order is `state`, `status`
+- A fee is paid above zero on a unified account (so the recorded payloads; ccxt takes it otherwise) and below it on a
+  classic one. The state of an order is `state`, `status`
   or `orderStatus`; symbols may come back in lower case.
 - Trades are pushed newest first. A candle does not say whether it is closed: the next one does.
 - No event tells of a funding payment: the records are read when the ticker's next funding time moves on, and every ten

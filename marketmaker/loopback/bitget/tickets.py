@@ -120,14 +120,10 @@ def parse_ticket(
     if open_orders >= MAX_OPEN_ORDERS:
         raise refuse("too many", account)
     side, at_market = sides[said.side], said.kind == "market"
-    price = parse_market(market, side) if at_market else parse_price(said.price, market, side)
-    if price is None:
-        raise refuse("price", account)
-    if isinstance(price, str):
-        raise refuse(price, account)
-    lots = parse_lots(said.qty, instrument)
-    if isinstance(lots, str):
-        raise refuse(lots, account)
+    price = known(
+        parse_market(market, side) if at_market else parse_price(said.price, market, side), account
+    )
+    lots = known(parse_lots(said.qty, instrument), account)
     value = instrument.notional(Ticks(price), Lots(lots))
     if not said.reduce_only and value < instrument.min_notional:
         raise refuse("value", account)
@@ -178,5 +174,13 @@ def parse_price(value: Any, market: Market, side: Side) -> int | str:
     return int(ticks)
 
 
-def parse_market(market: Market, side: Side) -> int | None:
-    return market_price(market, side)
+def parse_market(market: Market, side: Side) -> int | str:
+    """Or the kind of refusal."""
+    return market_price(market, side) or "price"
+
+
+def known(figure: int | str, account: Account) -> int:
+    """Raises Refusal for a kind of one."""
+    if isinstance(figure, str):
+        raise refuse(figure, account)
+    return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from marketmaker.errors import OrderNotFound, Rejected
+from marketmaker.errors import OrderNotFound, Rejected, VenueError
 from marketmaker.loopback.bitget.market import chosen, named
 from marketmaker.loopback.bitget.side import (
     BATCH_MAX,
@@ -20,7 +20,16 @@ from marketmaker.loopback.bitget.side import (
     status_of,
     trimmed,
 )
-from marketmaker.loopback.bitget.tickets import Refusal, Said, parse_ticket, refuse, refused
+from marketmaker.loopback.bitget.tickets import (
+    Refusal,
+    Said,
+    known,
+    parse_lots,
+    parse_price,
+    parse_ticket,
+    refuse,
+    refused,
+)
 from marketmaker.loopback.desk import Happened, Income, Order, OwnTrade
 from marketmaker.loopback.figures import (
     margins,
@@ -284,6 +293,24 @@ def cancel_all(venue: LoopbackBitget, params: Json) -> Any:
     return {"list": rows}
 
 
+def modify(venue: LoopbackBitget, params: Json) -> Any:
+    """Keeps its number, and goes to the end of the queue."""
+    order = find(venue, params)
+    if order is None or not order.open:
+        raise refuse("not there", "unified")
+    market = venue.desk.market(order.instrument)
+    price, qty = order.price_ticks, order.qty_lots
+    if params.get("price"):
+        price = known(parse_price(params["price"], market, order.side), "unified")
+    if params.get("qty"):
+        qty = known(parse_lots(params["qty"], order.instrument), "unified")
+    try:
+        venue.desk.amend(order, price, qty)
+    except VenueError as error:
+        raise refused(error, "unified") from error
+    return {"orderId": str(order.order_id), "clientOid": own_id(order)}
+
+
 def get_order(venue: LoopbackBitget, params: Json) -> Any:
     order = find(venue, params)
     if order is None:
@@ -444,6 +471,7 @@ ENDPOINTS: dict[tuple[str, str], Endpoint] = {
     ("GET", f"{V3}/position/current-position"): signed(get_positions),
     ("POST", f"{V3}/trade/place-order"): signed(place_one, "place"),
     ("POST", f"{V3}/trade/place-batch"): signed(place_many, "place", rows=listed),
+    ("POST", f"{V3}/trade/modify-order"): signed(modify, "place"),
     ("POST", f"{V3}/trade/cancel-order"): signed(cancel_one, "cancel"),
     ("POST", f"{V3}/trade/cancel-batch"): signed(cancel_many, "cancel", rows=listed),
     ("POST", f"{V3}/trade/cancel-symbol-order"): signed(cancel_all, "cancel"),

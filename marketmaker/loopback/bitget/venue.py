@@ -7,7 +7,7 @@ cancellation has, as there. What a batch of a unified account is not known to he
 
 Simpler than the venue: one account and one key; USDT-M perpetuals only; cross margin, one leverage for the account;
 one-way mode only (hedge mode can be shown, not traded in); books of one level; an own order that would be met goes,
-whichever self-trade prevention is asked for; orders cannot be amended; no past trades on subscribing.
+whichever self-trade prevention is asked for; only a unified account can amend; no past trades on subscribing.
 """
 
 from __future__ import annotations
