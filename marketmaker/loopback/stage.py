@@ -422,7 +422,7 @@ class Stage:
         orders = self.desk.open_orders()
         shown["open_orders"] = len(orders)
         shown["resting"] = [
-            f"{each.instrument.name} {each.side.name} {each.instrument.price(each.price_ticks):f}"
+            f"{each.instrument.name} {each.side.name} {each.price_ticks * each.instrument.tick_size:f}"
             for each in orders
         ]
         shown["duplicates"] = self.desk.duplicates()
