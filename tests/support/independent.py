@@ -35,7 +35,7 @@ QTY = 0.1
 class Peer:
     """How ccxt is set up for a venue, and what it cannot do there.
 
-    `face`: ETH in one of the venue's own units of quantity. `client_id`: a name the venue takes, of any text.
+    `ccxt`: ccxt's name of it. `face`: ETH in one of the venue's own units of quantity. `client_id`: a name the venue takes, of any text.
     `ended`: where an order that has ended is looked up. `lacks`: methods ccxt has not for this venue, or not for swaps.
     `fee_sign`: of what it reads of a fee. `tells_refused`: whether a batch's refused orders are in its answer.
     `quirks`: parameters a method wants on top. `errors`: ccxt's class for what the venue refuses. `title`, `venue`: of
@@ -44,6 +44,7 @@ class Peer:
 
     id: str
     options: dict[str, Any]
+    ccxt: str = ""
     face: float = 1.0
     keys: dict[str, str] = field(default_factory=lambda: dict(LOOPBACK_KEYS))
     client_id: Callable[[str], str] = str
@@ -172,7 +173,7 @@ def make_ccxt(peer: Peer, venue: LoopbackVenue) -> Any:
     import ccxt.pro
 
     settings = {**peer.keys, "enableRateLimit": False}
-    client = getattr(ccxt.pro, peer.id)(
+    client = getattr(ccxt.pro, peer.ccxt or peer.id)(
         {**settings, "options": {"defaultType": "swap", **peer.options}}
     )
     client.has["fetchCurrencies"] = False
