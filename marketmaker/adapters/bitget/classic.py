@@ -36,7 +36,13 @@ from marketmaker.adapters.bitget.tables import (
 from marketmaker.adapters.bitget.wire import Ack, FeePart, read_ack, read_acks
 from marketmaker.adapters.contract import Contract
 from marketmaker.adapters.funding import Payment
-from marketmaker.adapters.parsing import parse_decimal, parse_ms_text, parse_one_of, reader
+from marketmaker.adapters.parsing import (
+    malformed,
+    parse_decimal,
+    parse_ms_text,
+    parse_one_of,
+    reader,
+)
 from marketmaker.model.account import Position
 from marketmaker.model.instrument import Lots, Ticks
 from marketmaker.model.order import ClientOrderId, Fill, NewOrder, OrderReport
@@ -307,6 +313,8 @@ class Classic:
         maker = parse_one_of(ROLES, row.tradeScope, "role")
         price = Ticks(contract.price.parse(row.price))
         qty = Lots(contract.qty.parse(row.baseVolume))
+        if not (price and qty):
+            raise malformed("a trade of nothing")
         notional = contract.instrument.notional(price, qty)
         return Fill(
             trade_id=row.tradeId,
@@ -365,8 +373,9 @@ class Classic:
     def hear_positions(
         self, data: bytes, contract_of: ContractOf, mark_of: Callable[[str], str]
     ) -> list[tuple[str, Position]]:
+        """A row has no mark price: it is the ticker's, and until that has come the entry price."""
         told = [
-            (row.instId, parse_position_row(row, contract, row.markPrice or mark_of(row.instId)))
+            (row.instId, parse_position_row(row, contract, mark_of(row.instId) or row.openPriceAvg))
             for row in read_positions(data)
             if row.posMode != HEDGE and (contract := contract_of(row.instId)) is not None
         ]

@@ -39,7 +39,13 @@ from marketmaker.adapters.bitget.tables import (
 from marketmaker.adapters.bitget.wire import Ack, FeePart, read_ack, read_ack_list
 from marketmaker.adapters.contract import Contract
 from marketmaker.adapters.funding import Payment
-from marketmaker.adapters.parsing import parse_decimal, parse_ms_text, parse_one_of, reader
+from marketmaker.adapters.parsing import (
+    malformed,
+    parse_decimal,
+    parse_ms_text,
+    parse_one_of,
+    reader,
+)
 from marketmaker.model.account import Position
 from marketmaker.model.instrument import Lots, Ticks
 from marketmaker.model.order import Fill, NewOrder, OrderReport, Side
@@ -301,6 +307,8 @@ class Unified:
         maker = parse_one_of(ROLES, row.tradeScope, "role")
         price = Ticks(contract.price.parse(row.execPrice))
         qty = Lots(contract.qty.parse(row.execQty))
+        if not (price and qty):
+            raise malformed("a trade of nothing")
         notional = contract.instrument.notional(price, qty)
         if row.clientOid is None:
             owner = reading.owner(row.orderId)

@@ -266,7 +266,10 @@ def tell_candle(venue: LoopbackBitget, stream: str, now_ms: int) -> None:
 
 
 def first_news(venue: LoopbackBitget, stream: str) -> list[Any]:
-    """What a socket is sent when it has subscribed: past candles, or nothing."""
+    """What a socket is sent when it has subscribed: the ticker, past candles, or nothing."""
+    if " ticker " in stream:
+        row = ticker_row if stream.startswith("v2") else unified_ticker
+        return [row(venue, stream.rpartition(" ")[2])]
     if " candle" not in stream and " kline " not in stream:
         return []
     bars = venue.stage.bars[stream.rpartition(" ")[2]].series(length_of(stream))

@@ -366,7 +366,7 @@ class LoopbackBitget:
         return name, 0, ""
 
     def _begin(self, socket: Socket, stream: str, route: str) -> None:
-        """What a new subscriber is sent first: past candles, open positions; no orders."""
+        """What a new subscriber is sent first: the ticker, past candles, open positions; no orders."""
         if route == "public" and (rows := market.first_news(self, stream)):
             message = {"action": "snapshot", "arg": market.arg_of(stream), "data": rows}
             self._say(socket, **message, ts=self._now_ms())
