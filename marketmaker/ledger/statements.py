@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Engine, Table, Update, insert, inspect, select, update
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Engine,
+    Integer,
+    Table,
+    Update,
+    insert,
+    inspect,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.dml import Insert
+from sqlalchemy.types import TypeEngine
 
 from marketmaker.errors import ConfigError
 from marketmaker.ledger import schema
+from marketmaker.ledger.taken import ENDED
 from marketmaker.ledger.url import shown
-from marketmaker.model.instrument import Instrument
 
-Row = tuple[str, dict[str, Any]]
-"""The kind, which names the statement, and the values. A row with the value `STEPS_OF` has its price and quantities in
-steps of that instrument; `exact` makes decimals of them, off the event loop where there is a thread to do it."""
-
-STEPS_OF = "steps_of"
-QUANTITIES = ("qty", "filled")
-
-ENDED = ("venue_order_id", "filled", "ended", "detail", "ts_accepted_ns", "ts_ended_ns")
-"""What the end of an order adds to its row."""
+INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 
 NEVER_CHANGED: dict[str, Table] = {
     "trade": schema.trades,
@@ -77,50 +83,66 @@ def statements(dialect: str) -> dict[str, Insert]:
     return found
 
 
-def exact(values: dict[str, Any]) -> dict[str, Any]:
-    instrument: Instrument | None = values.get(STEPS_OF)
-    if instrument is None:
-        return values
-    made = {name: value for name, value in values.items() if name != STEPS_OF}
-    made["price"] = instrument.price(made["price"])
-    for name in QUANTITIES:
-        made[name] = instrument.base_qty(made[name])
-    return made
+class Group:
+    """A statement for rows with values in these columns, and what makes a JSON text of such rows."""
+
+    def __init__(self, statement: Insert, dialect: Dialect, columns: Sequence[str]) -> None:
+        compiled = statement.compile(dialect=dialect, column_keys=list(columns))
+        order: list[str] = list(compiled.positiontup or ())
+        head, found, tail = str(compiled).partition(f"VALUES ({', '.join('?' * len(order))})")
+        assert found
+        items = ", ".join(f"json_extract(value, '$[{index}]')" for index in range(len(order)))
+        # `WHERE true` tells SQLite that the ON which follows is not that of a join.
+        self.statement = f"{head}SELECT {items} FROM json_each(?) WHERE true{tail}"
+        kinds = [statement.table.columns[name].type for name in order]
+        self._pick = itemgetter(*order)
+        self._exact = [at for at, kind in enumerate(kinds) if isinstance(kind, schema.Exact)]
+        self._whole = [name for name, kind in zip(order, kinds, strict=True) if is_int(kind)]
+
+    def text(self, rows: Iterable[Mapping[str, Any]]) -> str:
+        """`[1,"a"],[2,"b"]`. Raises ValueError or OverflowError for what SQLite would not give back as it is."""
+        lists = []
+        for row in rows:
+            whole = [row[name] for name in self._whole]
+            if not INT_MIN <= min(whole) <= max(whole) <= INT_MAX:
+                raise OverflowError("a number that is none of 64 bits")
+            values = list(self._pick(row))
+            for at in self._exact:
+                values[at] = driver_text(values[at])
+            lists.append(values)
+        text = encode_json(lists)[1:-1]
+        if "\\u0000" in text:
+            raise ValueError("SQLite ends a JSON text at the character of number nought")
+        return text
 
 
-class Plain:
-    """A statement as SQLite's driver takes it, with all its rows in one: SQLAlchemy's own way through its types costs four
-    times as much, and the driver hands the interpreter over and back for every row it is given singly. Answers to odd
-    values (not finite, too great) are left to SQLAlchemy: see `Ledger._write`."""
+class InOneStatement:
+    """A statement as SQLite takes it with all its rows in one parameter, a JSON text: the driver gives the interpreter up
+    once, for as long as the database works, and not for each row, and it costs a third of SQLAlchemy's own way.
+
+    Making the text is what needs the interpreter. Odd values are left to SQLAlchemy: see `Ledger._write`.
+    """
 
     def __init__(self, statement: Insert, dialect: Dialect) -> None:
         self._statement = statement
         self._dialect = dialect
-        self._parts: dict[tuple[str, ...], tuple[str, str, str, tuple[str, ...]]] = {}
+        self._groups: dict[tuple[str, ...], Group] = {}
 
-    def execute(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-        """At most as many rows as SQLite has room for parameters: some thousand."""
-        rows = [exact(row) for row in rows]
-        columns = tuple(rows[0])
-        parts = self._parts.get(columns) or self._parts.setdefault(columns, self._split(columns))
-        head, group, tail, order = parts
-        values = [
-            value if type(value := row[name]) is not Decimal else driver_text(value)
-            for row in rows
-            for name in order
-        ]
-        connection.exec_driver_sql(
-            f"{head}VALUES {', '.join([group] * len(rows))}{tail}", tuple(values)
-        )
+    def group(self, row: Mapping[str, Any]) -> Group:
+        columns = tuple(row)
+        found = self._groups.get(columns)
+        if found is None:
+            found = self._groups[columns] = Group(self._statement, self._dialect, columns)
+        return found
 
-    def _split(self, columns: tuple[str, ...]) -> tuple[str, str, str, tuple[str, ...]]:
-        """(before the values, one row of them, after them, the columns in their order)."""
-        compiled = self._statement.compile(dialect=self._dialect, column_keys=list(columns))
-        order = tuple(compiled.positiontup or ())
-        group = f"({', '.join('?' * len(order))})"
-        head, found, tail = str(compiled).partition(f"VALUES {group}")
-        assert found
-        return head, group, tail, order
+
+encode_json = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")
+).encode
+
+
+def is_int(kind: TypeEngine[Any]) -> bool:
+    return isinstance(kind, Integer)
 
 
 def driver_text(value: Decimal) -> str:
@@ -128,28 +150,6 @@ def driver_text(value: Decimal) -> str:
     if not value.is_finite():
         raise ValueError(f"{value} has no place in a ledger")
     return format(value, "f")
-
-
-def by_kind(batch: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
-    """Rows of a kind together, in their order. An order that was placed and ended within the batch is one row."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    placed: dict[tuple[Any, ...], int] = {}
-    for kind, values in batch:
-        rows = found.setdefault(kind, [])
-        if kind == "placed":
-            placed[order_key(values)] = len(rows)
-        elif kind == "ended":
-            place = placed.pop(order_key(values), None)
-            if place is not None:
-                begun = found["placed"]
-                begun[place] = {**begun[place], **{name: values[name] for name in ENDED}}
-                continue
-        rows.append(values)
-    return {kind: rows for kind, rows in found.items() if rows}
-
-
-def order_key(values: dict[str, Any]) -> tuple[Any, ...]:
-    return (values["instrument"], values["slot"], values["side"], values["sequence"])
 
 
 def make_tables(engine: Engine) -> None:

@@ -1,7 +1,8 @@
 """The daemon's side of the ledger: rows are taken without waiting and written in batches, in order.
 
-A row is taken as a plain value into a queue; `run` writes the queue down every second, many rows in one transaction,
-in a thread of its own where time is real. Every statement may be made twice without doing more than once, so a
+What a row is made of is taken into a queue; `run` makes the rows of a second a few at a time and hands them to the
+database at once, in one transaction and, where time is real, in a thread of its own that gives way to those who trade.
+Every statement may be made twice without doing more than once, so a
 batch whose commit nobody confirmed is simply written again, and a trade told by stream, answer and snapshot is one.
 
 A database that does not take rows for `PATIENCE_S` is said to have failed (`on_failure`): new risk waits, the rows
@@ -13,51 +14,72 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
+import os
+import sys
+import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import func, select
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.sql.dml import Insert
 
 from marketmaker.errors import ConfigError
 from marketmaker.ledger import schema
 from marketmaker.ledger.database import LedgerError, connect, hold_book, is_unreachable, said
 from marketmaker.ledger.statements import (
-    Plain,
-    Row,
-    by_kind,
+    InOneStatement,
     check_format,
-    exact,
     find_book,
     make_tables,
     next_number_is,
     stamp_format,
     statements,
 )
+from marketmaker.ledger.taken import (
+    Sorting,
+    Taken,
+    Values,
+    booking_values,
+    ended_values,
+    equity_values,
+    funding_values,
+    gap_values,
+    instrument_values,
+    placed_values,
+    position_values,
+    quoting_values,
+    trade_values,
+)
 from marketmaker.ledger.url import is_sqlite, shown
 from marketmaker.model.action import Action, PlaceOrder, RecordFill, RecordOrderEnd
 from marketmaker.model.equity import EquityReading
 from marketmaker.model.event import Event, FundingBooked, OrderReported, SnapshotTaken
 from marketmaker.model.instrument import Instrument
-from marketmaker.model.order import Fill, NewOrder
+from marketmaker.model.order import Fill
 
 FLUSH_INTERVAL_S = 1.0
 PATIENCE_S = 5.0
+PRIORITY = 10
+"""As `nice` counts."""
 BATCH_ROWS = 5_000
-ROWS_AT_ONCE = 8
+ROWS_AT_ONCE, ROWS_SORTED_AT_ONCE, PAUSES_MAX = 8, 64, 256
 GIVE_WAY_S = 0.0025
-"""Between so many rows the thread leaves the interpreter to the event loop: orders must not wait for what is written
-down about them. Without the pause the two hand it to and fro, and each order takes twice as long."""
+"""After so many rows the event loop goes on with other things: orders must not wait for what is written down about them.
+A batch takes not much longer than its greatest number of pauses."""
 MAX_WAITING_ROWS = 200_000
 QUOTING_INTERVAL_NS = 10 * 1_000_000_000
 UNKNOWN_TRADE = "~"
 """Begins the trade id of a booking whose trade is not known; no venue's id begins so."""
+
+
+Ready = tuple[Insert | str, Any]
+"""A statement, as text where SQLite's driver takes it as it is, and its values."""
 
 
 @dataclass(slots=True)
@@ -96,16 +118,16 @@ class Ledger:
         self._next_number = 1
         self._on_failure = on_failure
         self._on_recovered = on_recovered
-        self._thread = ThreadPoolExecutor(1, "ledger") if in_thread else None
-        self._waiting: deque[Row] = deque()
+        self._thread = ThreadPoolExecutor(1, "ledger", stand_back) if in_thread else None
+        self._waiting: deque[Taken] = deque()
         self._closing = False
         self._troubled_since_s: float | None = None
         self._gap_rows = 0
         self._gap_since_ns: dict[str, int] = {}
         self._quoting: dict[str, Quoting] = {}
         self._statements = statements(self.engine.dialect.name)
-        self._plain = {
-            kind: Plain(statement, self.engine.dialect)
+        self._in_one = {
+            kind: InOneStatement(statement, self.engine.dialect)
             for kind, statement in self._statements.items()
             if is_sqlite(url)
         }
@@ -160,7 +182,7 @@ class Ledger:
         """Writes all that is waiting; what the database refuses goes on waiting."""
         while self._waiting or self._troubled_since_s is not None:
             batch = list(islice(self._waiting, BATCH_ROWS))
-            problem = await self._attempt(batch)
+            problem = await self._attempt(batch, await self._prepare(batch))
             now_s = asyncio.get_running_loop().time()
             if problem:
                 if self._troubled_since_s is None:
@@ -214,136 +236,42 @@ class Ledger:
                 for fill in event.snapshot.fills:
                     self.record_trade(instrument, fill)
             case FundingBooked():
-                self.record_funding(instrument, event)
+                self._take("funding", funding_values, instrument, event)
         for action in actions:
             match action:
                 case PlaceOrder():
-                    self.record_placed(instrument, action.order, action.reason, event.ts_ns)
+                    # A client order id that is used again (the short forms wrap) tells of its last order only.
+                    self._take(
+                        "placed",
+                        placed_values,
+                        instrument,
+                        action.order,
+                        action.reason,
+                        event.ts_ns,
+                    )
                 case RecordFill():
-                    self.record_booking(instrument, action)
+                    self._record_booking(instrument, action)
                 case RecordOrderEnd():
-                    self.record_ended(instrument, action)
+                    self._take("ended", ended_values, instrument, action)
 
     def record_instrument(self, instrument: Instrument) -> None:
-        self._take(
-            "instrument",
-            instrument=instrument.name,
-            base=instrument.base,
-            quote=instrument.quote,
-            tick_size=instrument.tick_size,
-            lot_size=instrument.lot_size,
-            multiplier=instrument.multiplier,
-        )
-
-    def record_placed(
-        self, instrument: Instrument, order: NewOrder, reason: str, ts_ns: int
-    ) -> None:
-        """A client order id that is used again (the short forms wrap) tells of its last order only."""
-        self._take(
-            "placed",
-            instrument=instrument.name,
-            slot=order.client_order_id.slot,
-            side=int(order.side),
-            sequence=order.client_order_id.sequence,
-            venue_order_id="",
-            steps_of=instrument,
-            price=order.price_ticks,
-            qty=order.qty_lots,
-            filled=0,
-            closing=order.reduce_only,
-            reason=reason,
-            ended="",
-            detail="",
-            ts_sent_ns=ts_ns,
-            ts_accepted_ns=0,
-            ts_ended_ns=0,
-        )
-
-    def record_ended(self, instrument: Instrument, order: RecordOrderEnd) -> None:
-        self._take(
-            "ended",
-            instrument=instrument.name,
-            slot=order.client_order_id.slot,
-            side=int(order.side),
-            sequence=order.client_order_id.sequence,
-            venue_order_id=order.venue_order_id,
-            steps_of=instrument,
-            price=order.price_ticks,
-            qty=order.qty_lots,
-            filled=order.filled_lots,
-            closing=None,
-            reason="",
-            ended=order.end.value if order.end is not None else "filled",
-            detail=order.detail,
-            ts_sent_ns=order.ts_sent_ns,
-            ts_accepted_ns=order.ts_accepted_ns,
-            ts_ended_ns=order.ts_ended_ns,
-        )
+        self._take("instrument", instrument_values, instrument)
 
     def record_trade(self, instrument: Instrument, fill: Fill) -> None:
         """A trade as the venue tells it. One that is not ours is left out."""
         name = fill.client_order_id
-        if name is None:
-            return
-        self._take(
-            "trade",
-            instrument=instrument.name,
-            trade_id=fill.trade_id,
-            slot=name.slot,
-            side=int(fill.side),
-            sequence=name.sequence,
-            venue_order_id=fill.venue_order_id,
-            price=instrument.price(fill.price_ticks),
-            qty=instrument.base_qty(fill.qty_lots),
-            fee=fill.fee,
-            is_maker=fill.is_maker,
-            ts_venue_ns=fill.ts_venue_ns,
-        )
+        if name is not None:
+            self._take("trade", trade_values, instrument, fill, name)
 
-    def record_booking(self, instrument: Instrument, fill: RecordFill) -> None:
+    def _record_booking(self, instrument: Instrument, fill: RecordFill) -> None:
         """What a slot made of a trade, or of a quantity whose trade is not known yet (`~` and a number)."""
-        name = fill.client_order_id
-        self._take(
-            "booking",
-            instrument=instrument.name,
-            slot=name.slot,
-            side=int(fill.side),
-            sequence=name.sequence,
-            trade_id=fill.trade_id or f"{UNKNOWN_TRADE}{self._next_number}",
-            price=instrument.price(fill.price_ticks),
-            qty=instrument.base_qty(fill.qty_lots),
-            realised=instrument.money(fill.realised),
-            ts_venue_ns=fill.ts_venue_ns,
-        )
-
-    def record_funding(self, instrument: Instrument, payment: FundingBooked) -> None:
-        self._take(
-            "funding",
-            instrument=instrument.name,
-            payment_id=payment.payment_id,
-            amount=payment.amount,
-            ts_ns=payment.ts_ns,
-        )
+        trade_id = fill.trade_id or f"{UNKNOWN_TRADE}{self._next_number}"
+        self._take("booking", booking_values, instrument, fill, trade_id)
 
     def record_equity(self, reading: EquityReading) -> None:
-        self._take(
-            "equity",
-            ts_ns=reading.ts_ns,
-            equity=reading.equity,
-            available=reading.available,
-            residual=reading.residual,
-            ts_started_ns=reading.opening_ts_ns,
-        )
+        self._take("equity", equity_values, reading)
         for row in reading.symbols:
-            self._take(
-                "position",
-                ts_ns=reading.ts_ns,
-                instrument=row.instrument.name,
-                position=row.instrument.base_qty(row.position.qty_lots),
-                inventory=row.instrument.base_qty(row.totals.inventory_lots),
-                inventory_cost=row.instrument.money(row.totals.inventory_cost),
-                mark_price=row.position.mark_price,
-            )
+            self._take("position", position_values, row, reading.ts_ns)
 
     def record_quoting(
         self, instrument: str, *, bids: bool, asks: bool, why: str, ts_ns: int
@@ -369,43 +297,71 @@ class Ledger:
 
     def _take_quoting(self, instrument: str, known: Quoting, until_ns: int) -> None:
         known.told_ns = until_ns
-        bids, asks, why = known.state
-        self._take(
-            "quoting",
-            instrument=instrument,
-            ts_from_ns=known.since_ns,
-            ts_to_ns=until_ns,
-            bids=bids,
-            asks=asks,
-            why=why,
-        )
+        self._take("quoting", quoting_values, instrument, known.since_ns, until_ns, known.state)
 
-    def _take(self, kind: str, **values: Any) -> None:
+    def _take(self, kind: str, make: Callable[..., Values], *subject: Any) -> None:
         if len(self._waiting) >= MAX_WAITING_ROWS:
-            self._lose(kind, values)
+            self._lose(kind, subject)
             return
-        values["book_id"] = self._book_id
-        if kind != "instrument":
-            values["number"] = self._next_number
-            self._next_number += 1
-        self._waiting.append((kind, values))
+        number = self._next_number
+        self._next_number = number + 1
+        self._waiting.append(Taken(kind, number, make, subject))
 
-    def _lose(self, kind: str, values: dict[str, Any]) -> None:
+    def _lose(self, kind: str, subject: tuple[Any, ...]) -> None:
         self.lost_rows += 1
         self._gap_rows += 1
         if kind == "trade":
-            name, ts_ns = values["instrument"], values["ts_venue_ns"]
+            instrument, fill, _ = subject
+            name, ts_ns = instrument.name, fill.ts_venue_ns
             self._gap_since_ns[name] = min(ts_ns, self._gap_since_ns.get(name, ts_ns))
 
     # --- writing ---
 
-    async def _attempt(self, batch: list[Row]) -> str:
+    async def _prepare(self, batch: list[Taken]) -> list[Ready] | None:
+        """The statements that write the batch; None when a row is odd, and each has to be tried singly.
+
+        What computes is done here, a few rows at a time, and not in the thread: a thread that computes takes the
+        interpreter from the event loop whenever that would have it, and orders wait for it.
+        """
+        sorting = Sorting()
+        for few in slices(batch, ROWS_SORTED_AT_ONCE):
+            sorting.add(few)
+            await self._give_way()
+        ready: list[Ready] = []
+        try:
+            for kind, rows in sorting.by_kind():
+                statement, in_one = self._statements[kind], self._in_one.get(kind)
+                made: list[Values] = []
+                texts: list[str] = []
+                for few in slices(rows, max(ROWS_AT_ONCE, len(rows) // PAUSES_MAX)):
+                    values = [row.values(self._book_id) for row in few]
+                    if in_one is None:
+                        made += values
+                    else:
+                        texts.append(in_one.group(values[0]).text(values))
+                    await self._give_way()
+                if in_one is None:
+                    ready.append((statement, made))
+                else:
+                    group = in_one.group(rows[0].values(self._book_id))
+                    ready.append((group.statement, (f"[{','.join(texts)}]",)))
+        except (ValueError, OverflowError):
+            return None
+        return ready
+
+    async def _give_way(self) -> None:
+        if self._thread is not None and not self._closing:
+            await asyncio.sleep(GIVE_WAY_S)
+
+    async def _attempt(self, batch: list[Taken], ready: list[Ready] | None) -> str:
         """One batch, all or nothing; what went wrong, "" when it is written."""
         loop = asyncio.get_running_loop()
         if self._thread is None:
-            problem, spoilt = self._write(batch, self._next_number)
+            problem, spoilt = self._write(batch, ready, self._next_number)
         else:
-            writing = loop.run_in_executor(self._thread, self._write, batch, self._next_number)
+            writing = loop.run_in_executor(
+                self._thread, self._write, batch, ready, self._next_number
+            )
             done, _ = await asyncio.wait({writing}, timeout=PATIENCE_S)
             if not done:
                 self._troubled_since_s = loop.time() - PATIENCE_S
@@ -415,46 +371,41 @@ class Ledger:
         self.lost_rows += spoilt
         return problem
 
-    def _write(self, batch: list[Row], next_number: int) -> tuple[str, int]:
+    def _write(
+        self, batch: list[Taken], ready: list[Ready] | None, next_number: int
+    ) -> tuple[str, int]:
         """(what went wrong, rows left out because the database will never take them)."""
+        if ready is not None:
+            try:
+                return "", self._commit(batch, ready, next_number)
+            except (OperationalError, InterfaceError, OSError) as error:
+                return said(error, self.url), 0
+            except (SQLAlchemyError, ValueError, OverflowError):
+                pass  # one of the rows is at fault, not the database: it must not keep back the others
         try:
-            return "", self._commit(batch, next_number, singly=False)
-        except (OperationalError, InterfaceError, OSError) as error:
-            return said(error, self.url), 0
-        except (SQLAlchemyError, ValueError, OverflowError):
-            pass  # one of the rows is at fault, not the database: it must not keep back the others
-        try:
-            return "", self._commit(batch, next_number, singly=True)
+            return "", self._commit(batch, None, next_number)
         except (SQLAlchemyError, OSError) as error:
             return said(error, self.url), 0
 
-    def _commit(self, batch: list[Row], next_number: int, *, singly: bool) -> int:
+    def _commit(self, batch: list[Taken], ready: list[Ready] | None, next_number: int) -> int:
+        """Writes what is ready or, where that is None, the batch row by row."""
         spoilt = 0
         with self.engine.begin() as connection:
-            for kind, rows in by_kind(batch).items():
-                if not singly:
-                    self._execute(connection, kind, rows)
-                    continue
-                for row in rows:
-                    try:
-                        with connection.begin_nested():
-                            connection.execute(self._statements[kind], exact(row))
-                    except (OperationalError, InterfaceError):
-                        raise
-                    except SQLAlchemyError:
-                        spoilt += 1
+            for statement, values in ready or ():
+                if isinstance(statement, str):
+                    connection.exec_driver_sql(statement, values)
+                else:
+                    connection.execute(statement, values)
+            for row in batch if ready is None else ():
+                try:
+                    with connection.begin_nested():
+                        connection.execute(self._statements[row.kind], row.values(self._book_id))
+                except (OperationalError, InterfaceError):
+                    raise
+                except SQLAlchemyError:
+                    spoilt += 1
             connection.execute(next_number_is(self._book_id, next_number))
         return spoilt
-
-    def _execute(self, connection: Connection, kind: str, rows: Sequence[dict[str, Any]]) -> None:
-        plain = self._plain.get(kind)
-        if plain is None:
-            connection.execute(self._statements[kind], [exact(row) for row in rows])
-            return
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            plain.execute(connection, rows[start : start + ROWS_AT_ONCE])
-            if self._thread is not None and not self._closing:
-                time.sleep(GIVE_WAY_S)
 
     def _fail(self, problem: str) -> None:
         was, self.failed = self.failed, f"ledger {shown(self.url)}: {problem}"
@@ -467,10 +418,22 @@ class Ledger:
             return
         if self._gap_rows:
             lost, self._gap_rows = self._gap_rows, 0
-            self._take("gap", rows_lost=lost)
+            self._take("gap", gap_values, lost)
             return
         self._troubled_since_s = None
         if self.failed:
             self.failed = ""
             since_ns, self._gap_since_ns = self._gap_since_ns, {}
             self._on_recovered(since_ns)
+
+
+def slices(rows: Sequence[Taken], size: int) -> Iterator[Sequence[Taken]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def stand_back() -> None:
+    """This thread never takes a processor from one that trades."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PRIORITY)
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

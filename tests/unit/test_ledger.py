@@ -16,9 +16,10 @@ import pytest
 from marketmaker.config import settings_from_text
 from marketmaker.errors import ConfigError, VenueError
 from marketmaker.ledger.url import check_url, secrets_in, shown
-from marketmaker.model.action import RaiseAlert
+from marketmaker.model.action import PlaceOrder, RaiseAlert, RecordOrderEnd
 from marketmaker.model.equity import EquityReading
 from marketmaker.model.instrument import Lots
+from marketmaker.model.order import ClientOrderId, NewOrder, Side
 from marketmaker.model.settings import Credentials
 from marketmaker.runtime.equity_watch import EquityWatch, WatchedSymbol
 from tests.support.application import Run, View, make_exchange, make_settings, problems_of, running
@@ -345,3 +346,82 @@ def test_a_configured_password_is_never_quoted() -> None:
             settings_from_text(text.format(wrong), "c.yaml", {})
         assert PASSWORD not in str(refused.value)
         assert "c.yaml:2: ledger: is not the address of a ledger" in str(refused.value)
+
+
+ODD_TEXT = 'quote " backslash \\ line\nbreak é 漢 \u2028 []{}:,'
+
+
+@pytest.mark.parametrize("odd", ["a\0b", r"\u0000", ODD_TEXT])
+def test_text_of_any_kind_and_numbers_up_to_the_last_come_back_as_they_were(
+    url: str, odd: str
+) -> None:
+    kept = open_ledger(url)
+    great = replace(make_trade(2), ts_venue_ns=2**63 - 1, fee=Decimal("-0.000000000000000000001"))
+
+    async def main() -> None:
+        kept.ledger.note(ETH, heard(replace(make_trade(1), trade_id=odd)), [])
+        kept.ledger.note(ETH, heard(great), [])
+        await kept.ledger.flush()
+        assert (kept.ledger.lost_rows, kept.ledger.waiting_rows) == (0, 0)
+
+    found = written(url, kept, main())
+    assert sorted(ids(found.trades)) == sorted([odd, "t2"])
+    last = max(found.trades, key=lambda trade: trade.ts_venue_ns)
+    assert last.ts_venue_ns == 2**63 - 1
+    assert format(last.fee, "f") == "-0.000000000000000000001"
+
+
+def test_a_ledger_with_a_thread_writes_what_one_without_writes(tmp_path: Path) -> None:
+    """More rows than are made at once, orders that end in the batch in which they began among them."""
+
+    def books(name: str, *, in_thread: bool) -> Any:
+        address = f"sqlite:///{tmp_path / name}"
+        ledger = writer.Ledger(
+            address,
+            venue="fake",
+            account="",
+            bot_tag="mm1",
+            in_thread=in_thread,
+            on_failure=pytest.fail,
+            on_recovered=lambda _: None,
+        )
+        ledger.open(program="1.0", settings="{}", ts_ns=START_NS)
+
+        async def main() -> None:
+            for number in range(300):
+                fill = make_trade(number)
+                name = ClientOrderId(-3, Side.BUY, 100 + number)
+                order = NewOrder(
+                    client_order_id=name,
+                    side=Side.BUY,
+                    price_ticks=fill.price_ticks,
+                    qty_lots=fill.qty_lots,
+                    post_only=True,
+                    reduce_only=False,
+                )
+                end = RecordOrderEnd(
+                    client_order_id=name,
+                    venue_order_id=fill.venue_order_id,
+                    side=Side.BUY,
+                    price_ticks=fill.price_ticks,
+                    qty_lots=fill.qty_lots,
+                    filled_lots=fill.qty_lots,
+                    end=None,
+                    detail="",
+                    ts_sent_ns=START_NS,
+                    ts_accepted_ns=START_NS + 1,
+                    ts_ended_ns=START_NS + 2,
+                )
+                ledger.note(ETH, heard(fill), [PlaceOrder(order=order, reason="entry")])
+                if number % 2:
+                    ledger.note(ETH, heard(fill), [end])
+            await ledger.flush()
+            assert await ledger.close(5.0) == ""
+
+        asyncio.run(main())
+        return read_ledger(address)
+
+    aside, alone = books("aside.db", in_thread=True), books("alone.db", in_thread=False)
+    assert len(aside.orders) == 300 and len(aside.trades) == 300
+    assert [order.ended for order in aside.orders].count("filled") == 150
+    assert aside == alone
