@@ -36,7 +36,16 @@ Request = tuple[str, str, Params]
 Words = Callable[[str, Any], list[tuple[str, Params]]]
 PRICE, PRICE_TICKS = 2990.0, 299_000
 ETH, LOTS = 0.01, 10
-SIGNING = ("ok-access-", "x-bapi-", "x-mbx-", "x-api-", "x-signature", "x-timestamp", "x-window")
+SIGNING = (
+    "ok-access-",
+    "access-",
+    "x-bapi-",
+    "x-mbx-",
+    "x-api-",
+    "x-signature",
+    "x-timestamp",
+    "x-window",
+)
 ORDER_IN_PATH = re.compile(r"/orders/[^/]+$")
 GATE_SIGNING = ("key", "sign", "timestamp")
 
@@ -99,9 +108,9 @@ class Sides:
 
     async def by_rest(self, work: Callable[[], Awaitable[Any]]) -> Any:
         """Ours without its order socket."""
-        entry = getattr(self.ours, "_entry", None)
-        if entry is None:
+        if not goes_by_socket(self.ours):
             return await work()
+        entry = self.ours._entry
         await until(lambda: entry.up)
         link, entry.link = entry.link, None
         try:
@@ -208,6 +217,12 @@ class Sides:
             self.arrived.append(("WS", path, params))
 
 
+def goes_by_socket(adapter: Any) -> bool:
+    """Whether its orders do: it has such a socket, and this account may use it."""
+    entry = getattr(adapter, "_entry", None)
+    return entry is not None and entry._users > 0
+
+
 def flat(rows: list[Any]) -> Params:
     """Of a list of orders the first, and how many there are."""
     if not rows or not isinstance(rows[0], dict):
@@ -221,7 +236,8 @@ async def both(agreement: Agreement) -> AsyncIterator[Sides]:
     pytest.importorskip("ccxt")
     maker, peer = MAKERS[agreement.peer.id], agreement.peer
     feed = QuietFeed("ETHUSDT")
-    venue = make_loopback(peer.id, feed=feed, paper=PAPER, **maker.settings)
+    settings = {**maker.settings, **peer.venue}
+    venue = make_loopback(peer.id, feed=feed, paper=PAPER, **settings)
     sides = Sides(venue, peer, agreement.words)
     listen_in(venue, sides)
     await venue.start()
@@ -251,7 +267,7 @@ async def both(agreement: Agreement) -> AsyncIterator[Sides]:
             asyncio.ensure_future(ours.stream_candles(["ETHUSDT"], 60, candles)),
         ]
         await until(lambda: bool(orders.ups and prices.ups and candles.ups))
-        await until(lambda: getattr(ours, "_entry", None) is None or ours._entry.up)
+        await until(lambda: not goes_by_socket(ours) or ours._entry.up)
         await quiet(sides)
         sides.at_first["ours"] = list(sides.arrived)
         sides.arrived.clear()
@@ -320,6 +336,9 @@ def plain(params: Params) -> Params:
         params |= flat(json.loads(params.pop("batchOrders")))
     if isinstance(params.get("request"), list):  # Bybit, a batch beside its category
         params |= flat(params.pop("request"))
+    for name in ("orderList", "orderIdList"):  # Bitget, the same on a classic account
+        if isinstance(params.get(name), list):
+            params |= flat(params.pop(name))
     return {name: by_value(value) for name, value in params.items()}
 
 

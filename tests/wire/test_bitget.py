@@ -666,6 +666,15 @@ async def test_an_open_list_of_several_pages_comes_whole(account: str) -> None:
         assert len({each.venue_order_id for each in listed}) == 210
 
 
+@pytest.mark.parametrize("account", ACCOUNTS)
+async def test_cancelling_all_of_nothing_is_no_refusal(account: str) -> None:
+    async with desk(account) as d:
+        await d.adapter.cancel_all(d.instrument)
+        await d.adapter.place(d.instrument, [make_order(Side.BUY, 299_000, 100)])
+        await d.adapter.cancel_all(d.instrument)
+        assert d.venue.desk.open_orders() == []
+
+
 async def test_an_answer_that_does_not_come_leaves_the_fate_unknown() -> None:
     async with desk(timeout_s=0.3) as d:
         d.venue.mischief.hang_answers = 1

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from difflib import get_close_matches
@@ -103,6 +104,7 @@ from marketmaker.adapters.websocket import Dial, Link, Session, Timing
 from marketmaker.errors import (
     ConfigError,
     MalformedMessage,
+    OrderNotFound,
     OutcomeUnknown,
     Rejected,
     VenueError,
@@ -528,9 +530,10 @@ class Bitget:
         )
 
     async def cancel_all(self, instrument: Instrument) -> None:
-        """Every order of the instrument, foreign ones too."""
-        contract = self._contract(instrument)
-        await self._do(self._generation.cancel_all(contract), operation="cancel_all")
+        """Every order of the instrument, foreign ones too; that there are none is no refusal."""
+        deed = self._generation.cancel_all(self._contract(instrument))
+        with suppress(OrderNotFound):
+            await self._do(deed, operation="cancel_all")
 
     def _hear_reply(self, link: Link, message: bytes) -> None:
         if message == PONG:

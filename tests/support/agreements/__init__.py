@@ -6,12 +6,14 @@ A new venue adds its module and its line in `AGREEMENTS`.
 from __future__ import annotations
 
 from tests.support.agreement import Agreement
-from tests.support.agreements import backpack, binance, bybit, gate, okx
+from tests.support.agreements import backpack, binance, bitget, bybit, gate, okx
 
 AGREEMENTS: dict[str, Agreement] = {
     "binance": binance.AGREEMENT,
     "okx": okx.AGREEMENT,
     "bybit": bybit.AGREEMENT,
+    "bitget": bitget.BITGET,
+    "bitget-classic": bitget.BITGET_CLASSIC,
     "gate": gate.AGREEMENT,
     "backpack": backpack.AGREEMENT,
 }
