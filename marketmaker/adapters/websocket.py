@@ -364,6 +364,13 @@ class Session:
             self._on_down(reason)
 
 
+def share_turn(turn: Turn, *sessions: Session) -> None:
+    """What these sessions read at once is heard as a whole and acted on in the callback in which it came: prices, so that
+    an order leaves with the frame that calls for it; answers and order events, so that what they make room for does."""
+    for session in sessions:
+        session.turn = turn
+
+
 class PicowsSocket(WSListener):  # type: ignore[misc, unused-ignore]
     """Implements `Socket`; hears the frames of one connection and puts fragments together."""
 

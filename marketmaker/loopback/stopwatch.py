@@ -768,9 +768,9 @@ class Venue:
                 modes = {"dualSidePosition": False, "multiAssetsMargin": False}
                 return 200, {"canTrade": True, "updateTime": at, **modes}
             case "symbolConfig":
-                return 200, [
-                    {"symbol": m.symbol, "marginType": "CROSSED", "leverage": 5} for m in asked
-                ]
+                margin = {"marginType": "CROSSED", "isAutoAddMargin": False, "leverage": 5}
+                most = {"maxNotionalValue": "1000000000"}
+                return 200, [{"symbol": m.symbol, **margin, **most} for m in asked]
             case "positionRisk":
                 return 200, [self.position(market) for market in asked]
             case "account":
@@ -886,6 +886,7 @@ class Venue:
             }
             for name in self.markets
         ]
+        assets = [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-10000"}]
         return {
             **{
                 "timezone": "UTC",
@@ -893,7 +894,7 @@ class Venue:
                 "futuresType": "U_MARGINED",
                 "exchangeFilters": [],
             },
-            **{"rateLimits": limits, "assets": [{"asset": "USDT", "marginAvailable": True}]},
+            **{"rateLimits": limits, "assets": assets},
             "symbols": symbols,
         }
 

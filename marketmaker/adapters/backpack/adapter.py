@@ -105,12 +105,13 @@ from marketmaker.adapters.protocol import (
     Capabilities,
     OrderListener,
     PriceListener,
+    Turn,
 )
 from marketmaker.adapters.rest import Rest, no_key
 from marketmaker.adapters.subscriptions import Subscriptions, Verb
 from marketmaker.adapters.tasks import Tasks
 from marketmaker.adapters.venue_clock import Clock, VenueClock
-from marketmaker.adapters.websocket import Dial, Link, Session, Timing
+from marketmaker.adapters.websocket import Dial, Link, Session, Timing, share_turn
 from marketmaker.errors import ConfigError, MalformedMessage, OrderNotFound, VenueError
 from marketmaker.model.account import AccountState, Position
 from marketmaker.model.client_order_id import IntegerForm
@@ -258,6 +259,9 @@ class Backpack:
     @property
     def client_order_ids(self) -> IntegerForm:
         return self._ids
+
+    def take_turns(self, turn: Turn) -> None:
+        share_turn(turn, self._prices, self._private)
 
     # -- life ----------------------------------------------------------------------------------------
 

@@ -143,7 +143,7 @@ from marketmaker.adapters.rest import Rest, build_json, no_key
 from marketmaker.adapters.subscriptions import Subscriptions
 from marketmaker.adapters.tasks import Tasks
 from marketmaker.adapters.venue_clock import Clock, VenueClock
-from marketmaker.adapters.websocket import Dial, Link, Session, Timing
+from marketmaker.adapters.websocket import Dial, Link, Session, Timing, share_turn
 from marketmaker.errors import (
     AuthenticationRefused,
     ConfigError,
@@ -307,8 +307,7 @@ class Binance:
         return self._ids
 
     def take_turns(self, turn: Turn) -> None:
-        for session in (self._prices, self._private, self._entry):
-            session.turn = turn
+        share_turn(turn, self._prices, self._private, self._entry)
 
     # -- life ----------------------------------------------------------------------------------------
 

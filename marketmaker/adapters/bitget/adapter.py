@@ -100,7 +100,7 @@ from marketmaker.adapters.rest import Rest, no_key
 from marketmaker.adapters.subscriptions import Subscriptions
 from marketmaker.adapters.tasks import Tasks
 from marketmaker.adapters.venue_clock import Clock, VenueClock
-from marketmaker.adapters.websocket import Dial, Link, Session, Timing
+from marketmaker.adapters.websocket import Dial, Link, Session, Timing, share_turn
 from marketmaker.errors import (
     ConfigError,
     MalformedMessage,
@@ -309,8 +309,7 @@ class Bitget:
             raise refusal from error
 
     def take_turns(self, turn: Turn) -> None:
-        for session in (self._prices, self._private, self._entry):
-            session.turn = turn
+        share_turn(turn, self._prices, self._private, self._entry)
 
     async def close(self) -> None:
         """Switches the dead-man's switch off, then lets go of everything."""

@@ -109,12 +109,13 @@ from marketmaker.adapters.protocol import (
     Capabilities,
     OrderListener,
     PriceListener,
+    Turn,
 )
 from marketmaker.adapters.rest import Rest, no_key
 from marketmaker.adapters.subscriptions import Subscriptions
 from marketmaker.adapters.tasks import Tasks
 from marketmaker.adapters.venue_clock import Clock, VenueClock
-from marketmaker.adapters.websocket import Dial, Link, Session, Timing
+from marketmaker.adapters.websocket import Dial, Link, Session, Timing, share_turn
 from marketmaker.errors import (
     ConfigError,
     MalformedMessage,
@@ -273,6 +274,9 @@ class Okx:
     @property
     def client_order_ids(self) -> TextForm:
         return self._ids
+
+    def take_turns(self, turn: Turn) -> None:
+        share_turn(turn, self._prices, self._private, self._entry)
 
     # -- life ----------------------------------------------------------------------------------------
 
