@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from marketmaker import logs
 from marketmaker.cli.table import aligned
-from marketmaker.config import Configuration, load_configuration, paper_instruments
+from marketmaker.config import Configuration, advice, load_configuration, paper_instruments
 from marketmaker.errors import ConfigError
 from marketmaker.ledger.url import shown
 from marketmaker.model.settings import HttpSettings, Settings, SymbolSettings, without_secrets
@@ -63,6 +63,7 @@ def run(args: argparse.Namespace, online: Online = no_venue) -> int:
         answer = {
             "ok": True,
             "file": configuration.name,
+            "warnings": list(advice(configuration)),
             "settings": as_json(configuration.settings),
         }
         print(json.dumps(answer, indent=2))
@@ -97,6 +98,9 @@ def report(configuration: Configuration) -> Iterator[str]:
             f"{', '.join(unanchored)}: no anchor is set, so order sizes and profit after fees "
             "are checked when the first price is known"
         )
+    if warnings := list(advice(configuration)):
+        yield ""
+        yield from warnings
 
 
 def overview(settings: Settings) -> Iterator[tuple[str, str]]:

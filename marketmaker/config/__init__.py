@@ -7,10 +7,12 @@ secrets       ${NAME} and ${credential:NAME}
 rules         what must hold between keys
 checks        whether a grid can work on its instrument
 load          all of it, in order
+advice        what is allowed and still deserves a word
 """
 
 from __future__ import annotations
 
+from marketmaker.config.advice import advice
 from marketmaker.config.checks import check_symbol
 from marketmaker.config.load import (
     Configuration,
@@ -24,6 +26,7 @@ from marketmaker.config.load import (
 
 __all__ = [
     "Configuration",
+    "advice",
     "check_symbol",
     "configuration_from_text",
     "load_configuration",
