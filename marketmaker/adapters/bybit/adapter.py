@@ -99,6 +99,7 @@ from marketmaker.adapters.feeds import (
 from marketmaker.adapters.frames import Malformed
 from marketmaker.adapters.funding import FundingBook, Payment
 from marketmaker.adapters.http import Answer
+from marketmaker.adapters.logins import Logins
 from marketmaker.adapters.order_socket import Requests, Sent
 from marketmaker.adapters.parsing import (
     NS_PER_MS,
@@ -172,7 +173,6 @@ class Bybit:
         self._contracts: dict[str, Contract] = {}
         self._price_feeds, self._candle_feeds = PriceFeeds(), CandleFeeds()
         self._order_feeds = OrderFeeds()
-        self._logins: dict[int, asyncio.Future[None]] = {}
         self._rest = Rest(
             endpoints.rest_url,
             venue=VENUE,
@@ -185,6 +185,7 @@ class Bybit:
             headers={"Content-Type": "application/json"},
             timeout_s=timeout_s,
         )
+        self._logins = Logins(lambda: self._signer.auth(self._clock.now_ms()), heed=self._rest.heed)
         self._requests = Requests(
             venue=VENUE, timeout_s=timeout_s, refused=self._rest.quiet.refusal
         )
@@ -238,7 +239,7 @@ class Bybit:
         self._entry = session(
             "order entry",
             endpoints.ws_order_url,
-            greet=self._log_in,
+            greet=self._logins.log_in,
             on_message=self._hear_reply,
             on_up=lambda: None,
             on_down=lambda why: None,
@@ -685,28 +686,12 @@ class Bybit:
         await self._candle_topics.subscribe(self._candles, link)
 
     async def _greet_private(self, link: Link) -> None:
-        await self._log_in(link)
+        await self._logins.log_in(link)
         await self._private_topics.subscribe(self._private, link)
 
-    async def _log_in(self, link: Link) -> None:
-        """Raises what the venue says against it."""
-        answer = self._logins[id(link)] = asyncio.get_running_loop().create_future()
-        try:
-            link.send(self._signer.auth(self._clock.now_ms()))
-            await answer
-        finally:
-            del self._logins[id(link)]
-
     def _logged_in(self, link: Link, refusal: str, code: int = 0) -> None:
-        login = self._logins.get(id(link))
-        if login is None or login.done():
-            return
-        if refusal:
-            failure = parse_error(code, refusal, "login", status=401)
-            self._rest.heed(failure)
-            login.set_exception(failure)
-        else:
-            login.set_result(None)
+        failure = parse_error(code, refusal, "login", status=401) if refusal else None
+        self._logins.answered(link, failure)
 
     def _hear_control(
         self, topics: Subscriptions, session: Session, link: Link, frame: Frame

@@ -93,6 +93,7 @@ from marketmaker.adapters.gate.wire import (
     read_user_trades,
 )
 from marketmaker.adapters.http import Answer
+from marketmaker.adapters.logins import Logins
 from marketmaker.adapters.memory import remember
 from marketmaker.adapters.order_socket import Requests, Sent
 from marketmaker.adapters.parsing import (
@@ -167,7 +168,6 @@ class Gate:
         self._numbers: OrderedDict[ClientOrderId, str] = OrderedDict()
         self._price_feeds, self._candle_feeds = PriceFeeds(), CandleFeeds()
         self._order_feeds = OrderFeeds()
-        self._logins: dict[int, asyncio.Future[None]] = {}
         self._rest = Rest(
             endpoints.rest_url,
             venue=VENUE,
@@ -179,6 +179,9 @@ class Gate:
             server_time=self._server_time,
             headers={"Content-Type": "application/json", "Accept": "application/json"},
             timeout_s=timeout_s,
+        )
+        self._logins = Logins(
+            lambda: self._signer.login(self._clock.now_ms(), number=LOGIN), heed=self._rest.heed
         )
         self._requests = Requests(
             venue=VENUE, timeout_s=timeout_s, refused=self._rest.quiet.refusal
@@ -236,7 +239,7 @@ class Gate:
         self._entry = session(
             "order entry",
             endpoints.ws_order_url or endpoints.ws_private_url,
-            greet=self._log_in,
+            greet=self._logins.log_in,
             on_message=self._hear_reply,
             on_up=lambda: None,
             on_down=lambda why: None,
@@ -500,7 +503,10 @@ class Gate:
         try:
             reply = read_reply(message)
             if reply.request_id == LOGIN:
-                self._logged_in(link, reply)
+                errors = reply.data.errs
+                self._logins.answered(
+                    link, None if errors is None else parse_error(errors, "login", status=401)
+                )
             elif not reply.ack:
                 self._note_usage(
                     text_of(reply.header.x_gate_ratelimit_limit),
@@ -661,26 +667,6 @@ class Gate:
 
     async def _greet_private(self, link: Link) -> None:
         await self._private_topics.subscribe(self._private, link)
-
-    async def _log_in(self, link: Link) -> None:
-        """Raises what the venue says against it."""
-        answer = self._logins[id(link)] = asyncio.get_running_loop().create_future()
-        try:
-            link.send(self._signer.login(self._clock.now_ms(), number=LOGIN))
-            await answer
-        finally:
-            del self._logins[id(link)]
-
-    def _logged_in(self, link: Link, reply: Reply) -> None:
-        login = self._logins.get(id(link))
-        if login is None or login.done():
-            return
-        if reply.data.errs is None:
-            login.set_result(None)
-        else:
-            failure = parse_error(reply.data.errs, "login", status=401)
-            self._rest.heed(failure)
-            login.set_exception(failure)
 
     def _hear_control(self, topics: Subscriptions, session: Session, frame: Frame) -> None:
         """What is not data. Raises MalformedMessage for what is unknown."""

@@ -22,6 +22,7 @@ from marketmaker.adapters.feeds import (
 from marketmaker.adapters.frames import Malformed
 from marketmaker.adapters.funding import FundingBook, Payment
 from marketmaker.adapters.http import Answer
+from marketmaker.adapters.logins import Logins
 from marketmaker.adapters.okx.build import (
     Signer,
     build_cancel,
@@ -173,7 +174,6 @@ class Okx:
         self._contracts: dict[str, Contract] = {}
         self._price_feeds, self._candle_feeds = PriceFeeds(), CandleFeeds()
         self._order_feeds = OrderFeeds()
-        self._logins: dict[int, asyncio.Future[None]] = {}
         self._armed_ns = 0
         self._rest = Rest(
             endpoints.rest_url,
@@ -189,6 +189,9 @@ class Okx:
                 **({"x-simulated-trading": "1"} if endpoints.simulated == "1" else {}),
             },
             timeout_s=timeout_s,
+        )
+        self._logins = Logins(
+            lambda: self._signer.login(self._clock.now_ms()), heed=self._rest.heed
         )
         self._requests = Requests(
             venue=VENUE, timeout_s=timeout_s, refused=self._rest.quiet.refusal
@@ -245,7 +248,7 @@ class Okx:
         self._entry = session(
             "order entry",
             endpoints.ws_order_url or endpoints.ws_private_url,
-            greet=self._greet_entry,
+            greet=self._logins.log_in,
             on_message=self._hear_reply,
             on_up=lambda: None,
             on_down=lambda why: None,
@@ -665,33 +668,18 @@ class Okx:
     async def _greet_candles(self, link: Link) -> None:
         await self._candle_topics.subscribe(self._candles, link)
 
-    async def _greet_entry(self, link: Link) -> None:
-        await self._log_in(link)
-
     async def _greet_private(self, link: Link) -> None:
-        await self._log_in(link)
+        await self._logins.log_in(link)
         await self._private_topics.subscribe(self._private, link)
-
-    async def _log_in(self, link: Link) -> None:
-        """Raises what the venue says against it."""
-        answer = self._logins[id(link)] = asyncio.get_running_loop().create_future()
-        try:
-            link.send(self._signer.login(self._clock.now_ms()))
-            await answer
-        finally:
-            del self._logins[id(link)]
 
     def _hear_event(self, link: Link, frame: Frame) -> bool:
         """Whether it was news of the login."""
-        login = self._logins.get(id(link))
-        if login is None or login.done() or frame.event not in ("login", "error"):
+        if frame.event not in ("login", "error") or not self._logins.awaited(link):
             return False
-        if frame.event == "login" and frame.code == "0":
-            login.set_result(None)
-        else:
-            failure = parse_error(frame.code, frame.msg, "login", status=401)
-            self._rest.heed(failure)
-            login.set_exception(failure)
+        good = frame.event == "login" and frame.code == "0"
+        self._logins.answered(
+            link, None if good else parse_error(frame.code, frame.msg, "login", status=401)
+        )
         return True
 
     def _hear_control(self, topics: Subscriptions, session: Session, frame: Frame) -> None:
