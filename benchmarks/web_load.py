@@ -2,9 +2,10 @@
 
     python benchmarks/web_load.py [--seconds 10] [--rounds 3] [--rate 10000]
 
-A paper run is left alone and asked in turn. Where `wrk` is installed it asks /healthz as fast as it can; else a client
-process sends `rate` requests a second to /healthz, /status and /metrics over kept connections. The histogram of tick-to-order times is read before and after each turn. What counts is
-the ratio of the p99 of all turns with load to that of all turns without. Needs two processors that nobody else uses.
+A paper run is left alone and asked in turn: a client process asks /healthz `rate` times a second over kept connections,
+each of which waits for its answer before it asks again. The histogram of tick-to-order times is read before and after
+each turn. What counts is the ratio of the p99 of all turns with load to that of all turns without. Needs two processors
+that nobody else uses: daemon, web process and client share them.
 """
 
 from __future__ import annotations
@@ -14,20 +15,19 @@ import asyncio
 import json
 import multiprocessing
 import os
-import re
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import uvloop
 
 ROOT = Path(__file__).resolve().parents[1]
 CONNECTIONS = 32
-PIPELINED = 8
-PATHS = ("/healthz",) * 8 + ("/status?symbol=ETHUSDT", "/metrics")
+BEAT_S = 0.001
 CONFIG = """
 mode: paper
 symbols:
@@ -53,60 +53,84 @@ def write_feed(path: Path, seconds: float) -> None:
     path.write_text("\n".join(rows) + "\n")
 
 
-async def one_connection(port: int, rate: float, end_s: float) -> int:
-    """Requests a second over one connection, several at a time; returns how many were answered with 200."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    asked = answered = 0
-    began_s = time.monotonic()
-    try:
-        while (now_s := time.monotonic()) < end_s:
-            due = int((now_s - began_s) * rate) - asked
-            if due < 1:
-                await asyncio.sleep(1 / rate)
-                continue
-            batch = min(due, PIPELINED)
-            lines = [
-                f"GET {PATHS[(asked + place) % len(PATHS)]} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n"
-                for place in range(batch)
-            ]
-            writer.write("".join(lines).encode())
-            for _ in range(batch):
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = int(head.lower().partition(b"content-length:")[2].partition(b"\r")[0])
-                await reader.readexactly(length)
-                answered += b" 200 " in head[:16]
-            asked += batch
-    finally:
-        writer.close()
-    return answered
+class Pace:
+    """So many requests a second, no more; what could not be asked in time is made up for."""
+
+    def __init__(self, rate: float, seconds: float) -> None:
+        self._rate = rate
+        self._seconds = seconds
+        self._began_s = time.monotonic()
+        self._asked = 0
+
+    @property
+    def left_s(self) -> float:
+        return self._began_s + self._seconds - time.monotonic()
+
+    def takes(self) -> bool:
+        """Whether one more is due now, which then counts as asked."""
+        gone_s = min(time.monotonic() - self._began_s, self._seconds)
+        if self._asked >= gone_s * self._rate:
+            return False
+        self._asked += 1
+        return True
+
+
+class Client(asyncio.Protocol):
+    """One kept connection: asks when it is due and its last request was answered. `free` holds those that wait to be due."""
+
+    def __init__(self, request: bytes, pace: Pace, free: list[Client]) -> None:
+        self.answered = 0
+        self._request = request
+        self._pace = pace
+        self._free = free
+        self._transport: asyncio.Transport | None = None
+        self._unread = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._free.append(self)
+
+    def go_on(self) -> bool:
+        """False when nothing is due."""
+        assert self._transport is not None
+        due = self._pace.takes()
+        if due:
+            self._transport.write(self._request)
+        return due
+
+    def data_received(self, data: bytes) -> None:
+        self._unread += data
+        head, found, body = self._unread.partition(b"\r\n\r\n")
+        length = head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0]
+        if not found or len(body) < int(length):
+            return
+        self._unread = b""
+        self.answered += head.startswith(b"HTTP/1.1 200 ")
+        if not self.go_on():
+            self._free.append(self)
+
+
+async def ask_steadily(port: int, rate: float, seconds: float) -> int:
+    """Returns how many were answered with 200."""
+    loop = asyncio.get_running_loop()
+    request = f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+    free: list[Client] = []
+    pace = Pace(rate, seconds)
+    clients = [
+        (await loop.create_connection(lambda: Client(request, pace, free), "127.0.0.1", port))[1]
+        for _ in range(CONNECTIONS)
+    ]
+    while pace.left_s > 0:
+        while free and free[-1].go_on():
+            free.pop()
+        await asyncio.sleep(BEAT_S)
+    return sum(client.answered for client in clients)
 
 
 def load(port: int, rate: float, seconds: float, answered: Any) -> None:
-    """A process of its own; in earnest it would not be on this machine."""
+    """A process of its own, that gives way; in earnest it would not be on this machine."""
     os.nice(19)
-
-    async def run() -> int:
-        end_s = time.monotonic() + seconds
-        each = rate / CONNECTIONS
-        return sum(
-            await asyncio.gather(*(one_connection(port, each, end_s) for _ in range(CONNECTIONS)))
-        )
-
-    answered.value = asyncio.run(run())
-
-
-def load_with_wrk(port: int, seconds: float) -> int:
-    """As many requests as it can; returns how many were answered. In earnest it would not be on this machine."""
-    url = f"http://127.0.0.1:{port}/healthz"
-    ran = subprocess.run(
-        ["nice", "-n", "19", "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", url],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = re.search(r"(\d+) requests in", ran.stdout)
-    assert found is not None, ran.stdout
-    return int(found[1])
+    answered.value = uvloop.run(ask_steadily(port, rate, seconds))
 
 
 def counts(port: int) -> list[int]:
@@ -174,9 +198,7 @@ def measure(args: argparse.Namespace) -> int:
     for turn in range(args.rounds):
         for samples, rate in ((quiet, 0.0), (loaded, args.rate)):
             before = counts(args.port)
-            if rate and shutil.which("wrk"):
-                total += load_with_wrk(args.port, args.seconds)
-            elif rate:
+            if rate:
                 client = multiprocessing.Process(
                     target=load, args=(args.port, rate, args.seconds, answered)
                 )

@@ -4,7 +4,10 @@
     routes    the table of everything that is served
     openapi   the description of that table
     guard     who may ask: Host, Origin, token
-    server    sockets, requests, answers, streams
+    server    requests, answers, streams
+    asked     bodies and queries, checked
+    replies   what every answer carries
+    door      one connection; what is asked again and again is not read again
     metrics   a reading as Prometheus text
     history   readings over time, for the plots
     page/     the dashboard: plain HTML, CSS and JavaScript, served as they are

@@ -13,16 +13,19 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from marketmaker.no_dumps import forbid_core_dumps
+from marketmaker.web.door import Door
 from marketmaker.web.guard import Guard
 from marketmaker.web.link import Message, pack, read_message
 from marketmaker.web.server import Server
 
 PRIORITY = 15
+BACKLOG = 512
 CLOSE_TIMEOUT_S = 0.5
 
 
@@ -47,13 +50,14 @@ async def serve(link: socket.socket, listeners: list[socket.socket]) -> None:
     guard = Guard(token=hello["token"], origins=tuple(hello["origins"]))
     server = Server(guard, ask, lambda by: writer.write(pack({"t": "watched", "by": by})))
     server.keep_news(hello["news"])
-    low_level = web.Server(server.handle, access_log=None)
-    runner = web.ServerRunner(low_level)
-    await runner.setup()
-    sites = [web.SockSite(runner, sock, shutdown_timeout=CLOSE_TIMEOUT_S) for sock in listeners]
+    inner = web.Server(partial(answer, server), access_log=None)
+    loop = asyncio.get_running_loop()
+    doors: list[asyncio.Server] = []
     try:
-        for site in sites:
-            await site.start()
+        for sock in listeners:
+            doors.append(
+                await loop.create_server(lambda: Door(inner()), sock=sock, backlog=BACKLOG)
+            )
         gc.freeze()
         while (message := await read_message(reader)) is not None:
             match message["t"]:
@@ -66,7 +70,23 @@ async def serve(link: socket.socket, listeners: list[socket.socket]) -> None:
                 case _:
                     pass
     finally:
-        await runner.cleanup()
+        for door in doors:
+            door.close()
+        inner.pre_shutdown()
+        await inner.shutdown(CLOSE_TIMEOUT_S)
+
+
+async def answer(server: Server, request: web.BaseRequest) -> web.StreamResponse:
+    """Sends the answer as well, so that the door knows when its connection rests again."""
+    response = await server.handle(request)
+    with suppress(ConnectionError):  # whoever asked is gone; aiohttp clears up
+        await response.prepare(request)
+        await response.write_eof()
+    if request.transport is not None:
+        door = request.transport.get_protocol()
+        assert isinstance(door, Door)
+        door.answered(request, server.repeatable(request))
+    return response
 
 
 def main() -> None:

@@ -22,22 +22,23 @@ GATES = ("open", "shut", "off")
 PARTS = ("grid", "inventory", "fees", "funding", "total")
 
 
-def exposition(view: View, age_s: float) -> bytes:
-    """`age_s`: how old the reading is."""
+def exposition(view: View, age_s: float, *, healthy: bool) -> bytes:
+    """`age_s`: how old the reading is; `healthy` is said with that in mind."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(OneReading(view, age_s))
+    registry.register(OneReading(view, age_s, healthy=healthy))
     return generate_latest(registry)
 
 
 class OneReading:
     """Implements prometheus_client's collector."""
 
-    def __init__(self, view: View, age_s: float) -> None:
+    def __init__(self, view: View, age_s: float, *, healthy: bool) -> None:
         self._view = view
         self._age_s = age_s
+        self._healthy = healthy
 
     def collect(self) -> Iterator[Metric]:
-        yield from whole(self._view, self._age_s)
+        yield from whole(self._view, self._age_s, self._healthy)
         yield from budget(self._view["budget"])
         yield from risk(self._view["risk"])
         yield from latency(self._view["latency"])
@@ -73,15 +74,13 @@ def by_symbol(
     return family
 
 
-def whole(view: View, age_s: float) -> Iterator[Metric]:
+def whole(view: View, age_s: float, healthy: bool) -> Iterator[Metric]:
     yield InfoMetricFamily(
         "marketmaker_build",
         "What is running.",
         value={name: view[name] for name in ("version", "mode", "venue", "bot_tag")},
     )
-    yield gauge(
-        "healthy", "1 while every symbol quotes or is kept from it on purpose.", view["healthy"]
-    )
+    yield gauge("healthy", "1 while every symbol quotes or is kept from it on purpose.", healthy)
     yield gauge("ready", "1 once every symbol has looked at the venue.", view["ready"])
     yield gauge("quoting", "1 while at least one symbol quotes.", view["quoting"])
     yield gauge(

@@ -3,53 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from marketmaker.web import assets, metrics
+from marketmaker.web.asked import OK_SYMBOL, only, parse_query, read_body
 from marketmaker.web.guard import Guard
 from marketmaker.web.history import SPANS, History
 from marketmaker.web.link import Message
-from marketmaker.web.openapi import SYMBOL_PATTERN, description
-from marketmaker.web.routes import RELOADING, ROUTES, Access, Query, Route
+from marketmaker.web.openapi import description
+from marketmaker.web.replies import (
+    FORBIDDEN_BY_DEFAULT,
+    SAFE_HEADERS,
+    STYLED,
+    Problem,
+    encode,
+    json_response,
+    refusal,
+    respond,
+    wire,
+)
+from marketmaker.web.routes import RELOADING, ROUTES, Access, Route
 
-JSON = "application/json"
-LONGEST_BODY = 64 << 10
 ANSWER_TIMEOUT_S = 90.0
 WATCHERS_MAX = 64
 UNREAD_EVENTS = 256
 KEPT_NEWS = 500
 """Of each kind."""
 BEAT_S = 10.0
-FORBIDDEN_BY_DEFAULT = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-STYLED = FORBIDDEN_BY_DEFAULT.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
-SAFE_HEADERS = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-    "Server": "marketmaker",
-}
-OK_SYMBOL = re.compile(SYMBOL_PATTERN, re.ASCII)
+NS_PER_MS = 1_000_000
+REPEATABLE = web.RequestKey("repeatable", str)
 Ask = Callable[[Message], Awaitable[dict[str, Any] | None]]
-
-
-class Problem(Exception):
-    """A request that is answered with a refusal."""
-
-    def __init__(self, status: int, error: str) -> None:
-        super().__init__(error)
-        self.status = status
-        self.error = error
 
 
 class Server:
@@ -66,16 +55,22 @@ class Server:
             lambda: deque(maxlen=KEPT_NEWS)
         )
         self._history = History()
-        self._ready_made: dict[str, bytes] = {}
+        self._status_text: bytes | None = None
+        self._metrics_text = (-1, b"")
+        self._repeats: dict[str, bytes] = {}
+        self._repeats_ms = 0
         self._watchers: dict[asyncio.Queue[bytes], None] = {}
         self._routes: dict[str, dict[str, Route]] = {}
         for route in ROUTES:
             self._routes.setdefault(route.path, {})[route.method] = route
-        self._handlers: dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]] = {
+        self._readings: dict[str, Callable[[], web.Response]] = {
             "healthz": self._healthz,
             "readyz": self._readyz,
             "metrics": self._metrics,
             "status": self._status,
+        }
+        self._handlers: dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]] = {
+            "status": self._status_of,
             "events": self._events,
             "news": self._list_news,
             "history": self._read_history,
@@ -90,7 +85,9 @@ class Server:
         """A reading, and the news that it counts already."""
         self._view = view
         self._view_s = time.monotonic()
-        self._ready_made.clear()
+        self._status_text = None
+        self._metrics_text = (-1, b"")
+        self._repeats.clear()
         self._history.hear(view)
         self.keep_news(news)
         if self._watchers:
@@ -126,7 +123,32 @@ class Server:
             return static(request)
         if route.access is Access.ACT:
             return await self._act(route, request)
-        return await self._handlers[route.name](request)
+        reading = self._readings.get(route.name)
+        if reading is None or (route.query and request.query_string):
+            return await self._handlers[route.name](request)
+        if "Authorization" not in request.headers:
+            request[REPEATABLE] = route.name
+        return reading()
+
+    def repeatable(self, request: web.BaseRequest) -> Callable[[], bytes] | None:
+        """How to answer `request` once more without reading it again, None where it has to be: only a reading that was
+        admitted without the token."""
+        name = request.get(REPEATABLE)
+        return None if name is None else partial(self._repeat, name)
+
+    def _repeat(self, name: str) -> bytes:
+        """As it is within this millisecond: nothing in a reading is told more finely."""
+        now_ms = time.monotonic_ns() // NS_PER_MS
+        if now_ms != self._repeats_ms:
+            self._repeats.clear()
+            self._repeats_ms = now_ms
+        if name not in self._repeats:
+            try:
+                response = self._readings[name]()
+            except Problem as problem:
+                response = refusal(problem.status, problem.error)
+            self._repeats[name] = wire(response)
+        return self._repeats[name]
 
     async def _act(self, route: Route, request: web.BaseRequest) -> web.Response:
         wanted = await read_body(request)
@@ -204,34 +226,38 @@ class Server:
             "age_s": round(age_s, 3),
         }
 
-    async def _healthz(self, request: web.BaseRequest) -> web.Response:
+    def _healthz(self) -> web.Response:
         health = self.health()
         return json_response(encode(health).encode(), status=200 if health["healthy"] else 503)
 
-    async def _readyz(self, request: web.BaseRequest) -> web.Response:
+    def _readyz(self) -> web.Response:
         health = self.health()
         return json_response(encode(health).encode(), status=200 if health["ready"] else 503)
 
-    async def _metrics(self, request: web.BaseRequest) -> web.Response:
-        view = self._seen()
-        if "metrics" not in self._ready_made:
-            age_s = time.monotonic() - self._view_s
-            self._ready_made["metrics"] = metrics.exposition(view, age_s)
-        return respond(self._ready_made["metrics"], metrics.CONTENT_TYPE)
+    def _metrics(self) -> web.Response:
+        """Made once a second: the age of a reading that is not renewed is what tells that the daemon hangs."""
+        view, age_s = self._seen(), time.monotonic() - self._view_s
+        made_s, text = self._metrics_text
+        if made_s != int(age_s):
+            text = metrics.exposition(view, age_s, healthy=self.health()["healthy"])
+            self._metrics_text = (int(age_s), text)
+        return respond(text, metrics.CONTENT_TYPE)
 
-    async def _status(self, request: web.BaseRequest) -> web.Response:
+    def _status(self) -> web.Response:
+        self._seen()
+        return json_response(self._status_bytes())
+
+    async def _status_of(self, request: web.BaseRequest) -> web.Response:
         view = self._seen()
-        if not request.query_string:
-            return json_response(self._status_bytes())
         asked = parse_query(self._routes["/status"]["GET"], request)
         if "symbol" not in asked:
-            return json_response(self._status_bytes())
+            return self._status()
         return json_response(encode({**view, "symbols": [self._known(asked["symbol"])]}).encode())
 
     def _status_bytes(self) -> bytes:
-        if "status" not in self._ready_made:
-            self._ready_made["status"] = encode(self._view).encode()
-        return self._ready_made["status"]
+        if self._status_text is None:
+            self._status_text = encode(self._view).encode()
+        return self._status_text
 
     def _view_event(self) -> bytes:
         return b"event: view\ndata: " + self._status_bytes() + b"\n\n"
@@ -305,89 +331,6 @@ async def chunks(queue: asyncio.Queue[bytes]) -> AsyncIterator[bytes]:
         if not chunk:
             return
         yield chunk
-
-
-async def read_body(request: web.BaseRequest) -> dict[str, Any]:
-    """The JSON object that was sent, {} for nothing."""
-    if (request.content_length or 0) > LONGEST_BODY:
-        raise Problem(413, f"a body has at most {LONGEST_BODY} bytes")
-    body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > LONGEST_BODY:
-            raise Problem(413, f"a body has at most {LONGEST_BODY} bytes")
-    if not body:
-        return {}
-    if request.content_type != JSON:
-        raise Problem(415, f"send {JSON}")
-    try:
-        found = json.loads(bytes(body))
-    except (ValueError, RecursionError):
-        raise Problem(400, "the body is not JSON") from None
-    if not isinstance(found, dict):
-        raise Problem(400, "the body is not a JSON object")
-    return found
-
-
-def only(wanted: dict[str, Any], name: str, default: object) -> object:
-    """The one member that may be there."""
-    unknown = [key for key in wanted if key != name]
-    if unknown:
-        raise Problem(400, f"only {name} may be sent")
-    return wanted.get(name, default)
-
-
-def parse_query(route: Route, request: web.BaseRequest) -> dict[str, str]:
-    known = {query.name: query for query in route.query}
-    found: dict[str, str] = {}
-    for name, value in request.query.items():
-        if name not in known:
-            raise Problem(400, f"unknown parameter; known here: {', '.join(known)}")
-        if name in found:
-            raise Problem(400, f"{name} is given twice")
-        found[name] = checked(known[name], value)
-    for query in route.query:
-        if query.required and query.name not in found:
-            raise Problem(400, f"{query.name} is missing: {query.what}")
-    return found
-
-
-def checked(query: Query, value: str) -> str:
-    if query.choices:
-        if value not in query.choices:
-            raise Problem(400, f"{query.name} is one of {', '.join(query.choices)}")
-    elif query.least is not None and query.most is not None:
-        number = value.isascii() and value.isdigit() and len(value) < 20
-        if not number or not query.least <= int(value) <= query.most:
-            raise Problem(400, f"{query.name} is a whole number from {query.least}")
-    elif not OK_SYMBOL.match(value):
-        raise Problem(400, f"{query.name} is a name such as ETHUSDT")
-    return value
-
-
-def encode(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
-def respond(body: bytes, content_type: str, *, status: int = 200, policy: str = "") -> web.Response:
-    headers = {**SAFE_HEADERS, "Content-Type": content_type}
-    if content_type.startswith("text/html"):
-        headers["Content-Type"] = "text/html; charset=utf-8"
-    if policy:
-        headers["Content-Security-Policy"] = policy
-    return web.Response(body=body, status=status, headers=headers)
-
-
-def json_response(body: bytes, *, status: int = 200) -> web.Response:
-    return respond(body, JSON, status=status)
-
-
-def refusal(status: int, error: str, **headers: str) -> web.Response:
-    response = json_response(encode({"error": error}).encode(), status=status)
-    response.headers.update(headers)
-    if status == 401:
-        response.headers["WWW-Authenticate"] = 'Bearer realm="marketmaker"'
-    return response
 
 
 def static(request: web.BaseRequest) -> web.Response:

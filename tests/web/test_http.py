@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -37,6 +40,44 @@ def test_every_route_answers_as_it_says(site: Site) -> None:
         assert answer.headers["Content-Type"].startswith(route.media)
         assert answer.headers["X-Frame-Options"] == "DENY"
         assert "aiohttp" not in str(answer.headers)
+
+
+def test_what_is_asked_again_is_answered_alike(site: Site) -> None:
+    """From the second time on a reading is written without aiohttp: with the same headers, and as it is then."""
+    moment = {"Date", "Content-Length"}
+    for path in ("/healthz", "/readyz", "/metrics", "/status"):
+        connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
+        told = []
+        for _ in range(3):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            body = answer.read()
+            assert answer.status == 200 and answer.reason == "OK" and body
+            assert int(answer.headers["Content-Length"]) == len(body)
+            assert parsedate_to_datetime(answer.headers["Date"]).utcoffset() == timedelta(0)
+            told.append([pair for pair in answer.headers.items() if pair[0] not in moment])
+        connection.close()
+        assert told[0] == told[1] == told[2]
+
+
+def test_figures_of_a_daemon_that_hangs_grow_old(tmp_path: Path) -> None:
+    """What the alert rules look at; the web process lives on."""
+
+    def figure(name: str) -> float:
+        lines = site.get("/metrics").body.decode().splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(name + " "))
+
+    text = PAPER + "price_monitor: {stale_after: 1}\n"
+    with serving(tmp_path, text) as site:
+        assert figure("marketmaker_healthy") == 1
+        site.daemon.send(signal.SIGSTOP)
+        try:
+            site.until(lambda: figure("marketmaker_reading_age_seconds") > 3, "an old reading")
+            assert figure("marketmaker_healthy") == 0
+            assert site.get("/healthz").status == 503
+        finally:
+            site.daemon.send(signal.SIGCONT)
+        site.until(lambda: figure("marketmaker_healthy") == 1, "healthy again")
 
 
 def test_without_the_token_nothing_acts(site: Site) -> None:
