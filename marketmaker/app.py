@@ -150,6 +150,7 @@ class Application:
             write=journal_write,
         )
         self._turn = Turn()
+        reads_ahead = isinstance(adapter, ReadsAhead)
         if isinstance(adapter, ReadsAhead):
             adapter.take_turns(self._turn)
         self._disk_troubles: dict[str, str] = {}
@@ -162,6 +163,7 @@ class Application:
             clock,
             account_bucket(settings.execution, adapter.capabilities),
             random.Random(seed),
+            turn=self._turn if reads_ahead else None,
         )
         self._shutdown = Shutdown(
             timeout_s=settings.shutdown_timeout_s,

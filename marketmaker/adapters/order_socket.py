@@ -28,7 +28,6 @@ class Flight:
     outcomes: list[Any]
     open: int
     about: Sequence[Any] = ()
-    timer: asyncio.TimerHandle | None = None
 
     def land(self, index: int, outcome: OrderReport | VenueError | None) -> None:
         """None: accepted, the result comes by stream."""
@@ -36,30 +35,30 @@ class Flight:
             return
         self.outcomes[index] = outcome
         self.open -= 1
-        if self.open == 0:
-            if self.timer is not None:
-                self.timer.cancel()
-            if not self.future.done():
-                self.future.set_result(self.outcomes)
+        if self.open == 0 and not self.future.done():
+            self.future.set_result(self.outcomes)
 
 
 IN_THE_AIR = object()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Sent:
-    """One request on its way: it carries the flight's orders `first` up to `last`, which is not its own."""
+    """One request on its way: it carries the flight's orders `first` up to `last`, which is not its own. `deadline_s`: by
+    the loop's clock, after which no answer is waited for."""
 
     link: Link
     flight: Flight
     first: int
     last: int
+    deadline_s: float
 
     def land(self, outcomes: Sequence[OrderReport | VenueError | None]) -> None:
         """One outcome for each order. A venue that answers fewer has left the rest unknown."""
         for index, outcome in zip(range(self.first, self.last), outcomes, strict=False):
             self.flight.land(index, outcome)
-        self.land_all(OutcomeUnknown("the answer does not speak of this order"))
+        if len(outcomes) < self.last - self.first:
+            self.land_all(OutcomeUnknown("the answer does not speak of this order"))
 
     def land_all(self, outcome: VenueError) -> None:
         for index in range(self.first, self.last):
@@ -81,6 +80,7 @@ class Requests:
         self._refused = refused
         self._in_flight: dict[str, Sent] = {}
         self._last_number = 0
+        self._timer: asyncio.TimerHandle | None = None
 
     def send(
         self,
@@ -106,17 +106,19 @@ class Requests:
             for index in range(count):
                 flight.land(index, refusal)
             return flight.future
+        deadline_s = loop.time() + self._timeout_s
         for first in range(0, count, most):
             last = min(first + most, count)
             self._last_number = number = self._last_number + 1
-            sent = self._in_flight[str(number)] = Sent(link, flight, first, last)
+            key = str(number)
+            sent = self._in_flight[key] = Sent(link, flight, first, last, deadline_s)
             try:
                 link.send(build(first, last, number))
             except NotSent as error:
-                del self._in_flight[str(number)]
+                del self._in_flight[key]
                 sent.land_all(NotSent(error.message, venue=self._venue, operation=operation))
-        if flight.open:
-            flight.timer = loop.call_later(self._timeout_s, self._expire, flight)
+        if self._timer is None and self._in_flight:
+            self._timer = loop.call_at(deadline_s, self._expire)
         return flight.future
 
     def answered(self, number: str) -> Sent | None:
@@ -127,8 +129,17 @@ class Requests:
         """The socket has ended."""
         self._lose(lambda sent: sent.link is link, reason)
 
-    def _expire(self, flight: Flight) -> None:
-        self._lose(lambda sent: sent.flight is flight, "no answer in time")
+    def _expire(self) -> None:
+        """One timer watches over the oldest, which has the earliest deadline."""
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        while self._in_flight:
+            oldest = next(iter(self._in_flight.values()))
+            if oldest.deadline_s > loop.time():
+                self._timer = loop.call_at(oldest.deadline_s, self._expire)
+                return
+            flight = oldest.flight
+            self._lose(lambda sent, flight=flight: sent.flight is flight, "no answer in time")  # type: ignore[misc]
 
     def _lose(self, hit: Callable[[Sent], bool], reason: str) -> None:
         """Nobody knows what became of these requests."""

@@ -35,7 +35,7 @@ from typing import Any, NamedTuple, assert_never
 
 import structlog
 
-from marketmaker.adapters.protocol import Adapter
+from marketmaker.adapters.protocol import Adapter, Turn
 from marketmaker.errors import (
     DuplicateClientOrderId,
     InvariantBroken,
@@ -104,7 +104,11 @@ class Executor:
         clock: Clock,
         bucket: TokenBucket,
         rng: random.Random,
+        *,
+        turn: Turn | None = None,
     ) -> None:
+        """`turn`: in which answers are acted on at once, where the adapter takes turns."""
+        self._turn = turn
         self._adapter = adapter
         self._settings = settings
         self._clock = clock
@@ -361,6 +365,9 @@ class Executor:
             outcomes = future.result()
             if len(outcomes) != awaited.orders:
                 error = MalformedMessage(f"{len(outcomes)} outcomes for {awaited.orders} orders")
+        turn = self._turn
+        if turn is not None:
+            turn.begin()
         try:
             if error is None:
                 awaited.hear(outcomes)
@@ -370,6 +377,9 @@ class Executor:
                 raise error
         except Exception as failure:
             self._fail(failure)
+        finally:
+            if turn is not None:
+                turn.end()
 
     def _expire(self) -> None:
         """Those whose time is over: nobody knows what became of them."""
