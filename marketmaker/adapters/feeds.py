@@ -6,18 +6,19 @@ A `stream_*` method of an adapter joins a feed, holds the session, and leaves ag
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol, TypeVar
 
 from marketmaker.adapters.contract import Contract
-from marketmaker.adapters.funding import Payment
+from marketmaker.adapters.funding import FundingBook, Payment
 from marketmaker.adapters.protocol import CandleListener, OrderListener, PriceListener
 from marketmaker.adapters.subscriptions import Subscriptions
+from marketmaker.adapters.venue_clock import VenueClock
 from marketmaker.adapters.websocket import Link, Session
-from marketmaker.errors import NotSent, StreamBroken
+from marketmaker.errors import MalformedMessage, NotSent, StreamBroken
 from marketmaker.model.account import Position
 from marketmaker.model.instrument import Ticks
 from marketmaker.model.market import Candle
@@ -121,21 +122,41 @@ class CandleFeeds:
 
 
 class OrderFeeds:
-    """By symbol; `up` and `down` reach everyone, for the private stream is one."""
+    """Who listens to the private stream, by symbol; `up` and `down` reach everyone, for the stream is one.
 
-    def __init__(self) -> None:
+    Payments belong to it though they are read from the history: `funding` must hear of its gaps. `read`, `poll_s`: see
+    `FundingBook`.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[int], Awaitable[Sequence[Payment]]],
+        *,
+        clock: VenueClock,
+        poll_s: float = 0.0,
+    ) -> None:
         self.of: dict[str, list[OrderListener]] = {}
+        self.funding = FundingBook(read, self._on_payment, now_ns=clock.now_ns, poll_s=poll_s)
+        self._contracts: dict[str, Contract] = {}
+        self._local_ns = clock.local_ns
 
     @contextmanager
-    def joined(self, symbol: str, listener: OrderListener) -> Iterator[None]:
+    def joined(self, symbol: str, contract: Contract, listener: OrderListener) -> Iterator[None]:
         listeners = self.of.setdefault(symbol, [])
         listeners.append(listener)
+        self._contracts[symbol] = contract
+        self.funding.open()
         try:
             yield
         finally:
             leave(listeners, listener)
             if not listeners:
                 self.of.pop(symbol, None)
+                self._contracts.pop(symbol, None)
+
+    def contract_of(self, symbol: str) -> Contract | None:
+        """None for a symbol that nobody listens to."""
+        return self._contracts.get(symbol)
 
     def on_order(self, symbol: str, report: OrderReport, ts_local_ns: int) -> None:
         for listener in self.of.get(symbol, ()):
@@ -145,19 +166,27 @@ class OrderFeeds:
         for listener in self.of.get(symbol, ()):
             listener.on_position(position, ts_local_ns)
 
-    def on_funding(self, payment: Payment, ts_local_ns: int) -> None:
+    def _on_payment(self, payment: Payment) -> None:
+        ts_local_ns = self._local_ns()
         for listener in self.of.get(payment.symbol, ()):
             listener.on_funding(
                 payment.payment_id, payment.amount, payment.ts_venue_ns, ts_local_ns
             )
 
     def up(self) -> None:
+        self.funding.stream_up()
         for listener in self._all():
             listener.stream_up()
 
     def down(self, reason: str) -> None:
+        self.funding.stream_down()
         for listener in self._all():
             listener.stream_down(reason)
+
+    def doubt(self, error: MalformedMessage) -> None:
+        """A message that cannot be read may have told an order's end: a snapshot repairs what it said."""
+        self.down(f"unreadable: {error.message}")
+        self.up()
 
     def _all(self) -> list[OrderListener]:
         return [listener for listeners in self.of.values() for listener in listeners]

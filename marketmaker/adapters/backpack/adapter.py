@@ -88,7 +88,7 @@ from marketmaker.adapters.feeds import (
     stream_topics,
 )
 from marketmaker.adapters.frames import Malformed
-from marketmaker.adapters.funding import FundingBook, Payment
+from marketmaker.adapters.funding import Payment
 from marketmaker.adapters.http import Answer
 from marketmaker.adapters.memory import remember
 from marketmaker.adapters.owners import Owners, Row
@@ -161,7 +161,7 @@ class Backpack:
         self._numbers: OrderedDict[ClientOrderId, str] = OrderedDict()
         self._owners = Owners(VENUE)
         self._price_feeds, self._candle_feeds = PriceFeeds(), CandleFeeds()
-        self._order_feeds = OrderFeeds()
+        self._order_feeds = OrderFeeds(self._read_funding, clock=self._clock, poll_s=FUNDING_POLL_S)
         self._rest = Rest(
             endpoints.rest_url,
             venue=VENUE,
@@ -173,12 +173,6 @@ class Backpack:
             server_time=self._server_time,
             headers={"Content-Type": "application/json; charset=utf-8"},
             timeout_s=timeout_s,
-        )
-        self._funding = FundingBook(
-            self._read_funding,
-            self._hear_payment,
-            now_ns=self._clock.now_ns,
-            poll_s=FUNDING_POLL_S,
         )
         self._price_topics, self._candle_topics = self._topics(), self._topics()
         self._private_topics = self._topics()
@@ -220,8 +214,8 @@ class Backpack:
             endpoints.ws_private_url or endpoints.ws_public_url,
             greet=self._greet_private,
             on_message=self._hear_private,
-            on_up=self._private_up,
-            on_down=self._private_down,
+            on_up=self._order_feeds.up,
+            on_down=self._order_feeds.down,
             on_gone=lambda link, _: self._private_topics.forget(link),
         )
 
@@ -273,7 +267,7 @@ class Backpack:
         self._rows = {name_of(row): row for row in rows if is_perpetual(row)}
         self._names = {row.symbol: name for name, row in self._rows.items()}
         if self._keyed:
-            services = (self._rest.keep_time(), self._funding.run())
+            services = (self._rest.keep_time(), self._order_feeds.funding.run())
             self._services = [self._tasks.own(service) for service in services]
 
     async def close(self) -> None:
@@ -542,9 +536,8 @@ class Backpack:
     async def stream_orders(self, instrument: Instrument, listener: OrderListener) -> None:
         if not self._keyed:
             raise no_key(VENUE, "orders")
-        symbol = self._contract(instrument).symbol
-        self._funding.open()
-        with self._order_feeds.joined(symbol, listener):
+        contract = self._contract(instrument)
+        with self._order_feeds.joined(contract.symbol, contract, listener):
             if self._private.up:
                 listener.stream_up()
             mine = [self._tasks.own(self._private.hold())]
@@ -644,15 +637,11 @@ class Backpack:
                 raise malformed(f"unknown stream {frame.stream[:40]!r}")
         except MalformedMessage as error:
             self.malformed.keep(error, message)
-            self._private_down(f"unreadable: {error.message}")
-            self._private_up()
-
-    def _heard_of(self, symbol: str) -> Contract | None:
-        return self._contracts.get(symbol) if symbol in self._order_feeds.of else None
+            self._order_feeds.doubt(error)
 
     def _hear_order(self, data: bytes, ts_local_ns: int) -> None:
         event = read_order_event(data)
-        contract = self._heard_of(event.s)
+        contract = self._order_feeds.contract_of(event.s)
         if contract is None:
             return
         report = parse_order_event(event, contract, self._ids, self._told.get(event.i))
@@ -661,18 +650,10 @@ class Backpack:
 
     def _hear_position(self, data: bytes, ts_local_ns: int) -> None:
         event = read_position_event(data)
-        contract = self._heard_of(event.s)
+        contract = self._order_feeds.contract_of(event.s)
         if contract is not None:
             position = parse_position_event(event, contract)
             self._order_feeds.on_position(event.s, position, ts_local_ns)
-
-    def _private_up(self) -> None:
-        self._funding.stream_up()
-        self._order_feeds.up()
-
-    def _private_down(self, reason: str) -> None:
-        self._funding.stream_down()
-        self._order_feeds.down(reason)
 
     # -- housekeeping --------------------------------------------------------------------------------
 
@@ -697,9 +678,6 @@ class Backpack:
             if len(rows) < ROWS_PER_PAGE or len(found) < offset + len(rows):
                 return found[::-1]
             offset += ROWS_PER_PAGE
-
-    def _hear_payment(self, payment: Payment) -> None:
-        self._order_feeds.on_funding(payment, self._now_ns())
 
     def _judge(self, answer: Answer, operation: str) -> VenueError | None:
         return parse_answer_error(answer, operation)

@@ -120,7 +120,7 @@ from marketmaker.adapters.feeds import (
     stream_topics,
 )
 from marketmaker.adapters.frames import Malformed
-from marketmaker.adapters.funding import FundingBook, Payment
+from marketmaker.adapters.funding import Payment
 from marketmaker.adapters.http import Answer
 from marketmaker.adapters.order_socket import Requests
 from marketmaker.adapters.owners import Owners, Row
@@ -199,7 +199,7 @@ class Binance:
         self._rows: dict[str, SymbolRow] = {}
         self._contracts: dict[str, Contract] = {}
         self._price_feeds, self._candle_feeds = PriceFeeds(), CandleFeeds()
-        self._order_feeds = OrderFeeds()
+        self._order_feeds = OrderFeeds(self._read_income, clock=self._clock)
         self._feed_of = self._price_feeds.of.get
         self._owners = Owners(VENUE)
 
@@ -226,9 +226,6 @@ class Binance:
             venue=VENUE, timeout_s=timeout_s, refused=self._rest.quiet.refusal
         )
         self._switch = DeadMansSwitch(self._arm, after_s=dead_man_s, tasks=self._tasks)
-        self._funding = FundingBook(
-            self._read_income, self._hear_payment, now_ns=self._clock.now_ns
-        )
 
         def topics() -> Subscriptions:
             return Subscriptions(
@@ -267,8 +264,8 @@ class Binance:
             url=self._private_url,
             greet=nothing_to_say,
             on_message=self._hear_private,
-            on_up=self._private_up,
-            on_down=self._private_down,
+            on_up=self._order_feeds.up,
+            on_down=self._order_feeds.down,
         )
         self._entry = session(
             "order entry",
@@ -322,7 +319,7 @@ class Binance:
         self._rows = {row.symbol: row for row in info.symbols}
         self._limits.update(parse_limits(info.rateLimits))
         if self._keyed:
-            services = (self._entry.hold(), self._keep_house(), self._funding.run())
+            services = (self._entry.hold(), self._keep_house(), self._order_feeds.funding.run())
             self._services = [self._tasks.own(service) for service in services]
 
     async def close(self) -> None:
@@ -701,9 +698,8 @@ class Binance:
         if not self._keyed:
             raise no_key(VENUE, "orders")
         symbol = instrument.name
-        self._contracts[symbol] = self._contract(instrument)
-        self._funding.open()
-        with self._order_feeds.joined(symbol, listener):
+        contract = self._contracts[symbol] = self._contract(instrument)
+        with self._order_feeds.joined(symbol, contract, listener):
             if self._private.up:
                 listener.stream_up()
             mine = (self._private.hold(), self._switch.keep_armed(symbol))
@@ -829,8 +825,7 @@ class Binance:
                     self.malformed.keep(malformed(f"unknown event {str(kind)[:40]!r}"), message)
         except MalformedMessage as error:
             self.malformed.keep(error, message)
-            self._private_down(f"unreadable: {error.message}")
-            self._private_up()
+            self._order_feeds.doubt(error)
 
     def _hear_order(self, event: OrderEvent, ts_local_ns: int) -> None:
         contract = self._contracts.get(event.s)
@@ -849,17 +844,9 @@ class Binance:
                 mark = feed.mark if feed else None
                 told.append((event.s, parse_position_event(event, contract, mark)))
         if update.a.m == "FUNDING_FEE":
-            self._funding.paid(ts_venue_ns)
+            self._order_feeds.funding.paid(ts_venue_ns)
         for symbol, position in told:
             self._order_feeds.on_position(symbol, position, ts_local_ns)
-
-    def _private_up(self) -> None:
-        self._funding.stream_up()
-        self._order_feeds.up()
-
-    def _private_down(self, reason: str) -> None:
-        self._funding.stream_down()
-        self._order_feeds.down(reason)
 
     # -- housekeeping --------------------------------------------------------------------------------
 
@@ -908,9 +895,6 @@ class Binance:
         return Payment(
             payment_id=str(row.tranId), symbol=row.symbol, amount=amount, ts_venue_ns=ts_venue_ns
         )
-
-    def _hear_payment(self, payment: Payment) -> None:
-        self._order_feeds.on_funding(payment, self._now_ns())
 
     def _judge(self, answer: Answer, operation: str) -> VenueError | None:
         weight = answer.headers.get("X-MBX-USED-WEIGHT-1M", "")

@@ -83,7 +83,7 @@ from marketmaker.adapters.feeds import (
     stream_topics,
 )
 from marketmaker.adapters.frames import Malformed
-from marketmaker.adapters.funding import FundingBook, Payment
+from marketmaker.adapters.funding import Payment
 from marketmaker.adapters.logins import Logins
 from marketmaker.adapters.memory import remember
 from marketmaker.adapters.order_socket import Requests, Sent
@@ -159,7 +159,9 @@ class Bitget:
         self._rows: dict[str, ContractRow] = {}
         self._contracts: dict[str, Contract] = {}
         self._price_feeds, self._candle_feeds = PriceFeeds(), CandleFeeds()
-        self._order_feeds = OrderFeeds()
+        self._order_feeds = OrderFeeds(
+            self._read_payments, clock=self._clock, poll_s=FUNDING_POLL_S
+        )
         self._owners = Owners(VENUE)
         self._told: OrderedDict[str, OrderReport] = OrderedDict()
         self._traded: OrderedDict[str, dict[str, int]] = OrderedDict()
@@ -192,12 +194,6 @@ class Bitget:
         within_s = min(max(dead_man_s, SWITCH_LEAST_S), SWITCH_MOST_S) if dead_man_s else 0.0
         self._switch = DeadMansSwitch(
             self._arm, after_s=within_s, tasks=self._tasks, account_wide=True
-        )
-        self._funding = FundingBook(
-            self._read_payments,
-            self._hear_payment,
-            now_ns=self._clock.now_ns,
-            poll_s=FUNDING_POLL_S,
         )
         self._price_topics, self._candle_topics, self._private_topics = topics(), topics(), topics()
 
@@ -238,8 +234,8 @@ class Bitget:
             self._private_url,
             greet=self._greet_private,
             on_message=self._hear_private,
-            on_up=self._private_up,
-            on_down=self._private_down,
+            on_up=self._order_feeds.up,
+            on_down=self._order_feeds.down,
             on_gone=lambda link, _: self._private_topics.forget(link),
         )
         self._entry = session(
@@ -289,7 +285,7 @@ class Bitget:
             return
         self._generation = await self._find_generation()
         self._private_topics.wanted.update(dict.fromkeys(self._generation.topics))
-        services = [self._rest.keep_time(), self._funding.run()]
+        services = [self._rest.keep_time(), self._order_feeds.funding.run()]
         if self._generation.over_socket:
             services.insert(0, self._entry.hold())
         self._services = [self._tasks.own(service) for service in services]
@@ -674,14 +670,13 @@ class Bitget:
         """Also keeps the dead-man's switch armed, where the account has one."""
         if not self._keyed:
             raise no_key(VENUE, "orders")
-        symbol = self._contract(instrument).symbol
-        self._funding.open()
-        with self._order_feeds.joined(symbol, listener):
+        contract = self._contract(instrument)
+        with self._order_feeds.joined(contract.symbol, contract, listener):
             if self._private.up:
                 listener.stream_up()
             mine = [self._private.hold()]
             if self._generation.switch:
-                mine.append(self._switch.keep_armed(symbol))
+                mine.append(self._switch.keep_armed(contract.symbol))
             await hold_until_one_fails([self._tasks.own(each) for each in mine], self._services)
 
     async def _greet_prices(self, link: Link) -> None:
@@ -790,7 +785,7 @@ class Bitget:
         """No event tells of a payment; that the time of the next one has moved on does."""
         due_ns, self._funds_ns[symbol] = self._funds_ns.get(symbol, 0), next_ns
         if 0 < due_ns < next_ns and symbol in self._order_feeds.of:
-            self._funding.paid(due_ns)
+            self._order_feeds.funding.paid(due_ns)
 
     def _hear_candle(self, link: Link, message: bytes) -> None:
         if message == PONG:
@@ -850,18 +845,16 @@ class Bitget:
                     raise malformed(f"unknown channel {channel[:40]!r}")
         except MalformedMessage as error:
             self.malformed.keep(error, message)
-            self._private_down(f"unreadable: {error.message}")
-            self._private_up()
-
-    def _heard_of(self, symbol: str) -> Contract | None:
-        return self._contracts.get(symbol) if symbol in self._order_feeds.of else None
+            self._order_feeds.doubt(error)
 
     def _hear_orders(self, data: bytes, ts_local_ns: int) -> None:
-        for symbol, report in self._generation.hear_orders(data, self._heard_of, self):
+        for symbol, report in self._generation.hear_orders(
+            data, self._order_feeds.contract_of, self
+        ):
             self._order_feeds.on_order(symbol, self._noted(report), ts_local_ns)
 
     def _hear_fills(self, data: bytes, ts_local_ns: int) -> None:
-        for symbol, fill in self._generation.hear_fills(data, self._heard_of, self):
+        for symbol, fill in self._generation.hear_fills(data, self._order_feeds.contract_of, self):
             trades = self._traded.get(fill.venue_order_id, {})
             trades[fill.trade_id] = fill.qty_lots
             remember(self._traded, fill.venue_order_id, trades)
@@ -871,7 +864,7 @@ class Bitget:
 
     def _hear_positions(self, data: bytes, ts_local_ns: int) -> None:
         for symbol, position in self._generation.hear_positions(
-            data, self._heard_of, self._mark_of
+            data, self._order_feeds.contract_of, self._mark_of
         ):
             self._order_feeds.on_position(symbol, position, ts_local_ns)
 
@@ -879,14 +872,6 @@ class Bitget:
         """As last told; "" when it was not."""
         feed = self._price_feeds.of.get(symbol)
         return "" if feed is None or feed.mark is None else f"{feed.mark:f}"
-
-    def _private_up(self) -> None:
-        self._funding.stream_up()
-        self._order_feeds.up()
-
-    def _private_down(self, reason: str) -> None:
-        self._funding.stream_down()
-        self._order_feeds.down(reason)
 
     # -- housekeeping --------------------------------------------------------------------------------
 
@@ -909,9 +894,6 @@ class Bitget:
             told = [generation.parse_payment(row) for row in rows]
             found += [payment for payment in told if payment is not None]
         return found[::-1]
-
-    def _hear_payment(self, payment: Payment) -> None:
-        self._order_feeds.on_funding(payment, self._now_ns())
 
 
 def topics() -> Subscriptions:

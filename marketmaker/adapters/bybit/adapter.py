@@ -97,7 +97,7 @@ from marketmaker.adapters.feeds import (
     stream_topics,
 )
 from marketmaker.adapters.frames import Malformed
-from marketmaker.adapters.funding import FundingBook, Payment
+from marketmaker.adapters.funding import Payment
 from marketmaker.adapters.http import Answer
 from marketmaker.adapters.logins import Logins
 from marketmaker.adapters.order_socket import Requests, Sent
@@ -172,7 +172,7 @@ class Bybit:
         self._rows: dict[str, InstrumentRow] = {}
         self._contracts: dict[str, Contract] = {}
         self._price_feeds, self._candle_feeds = PriceFeeds(), CandleFeeds()
-        self._order_feeds = OrderFeeds()
+        self._order_feeds = OrderFeeds(self._read_funding, clock=self._clock)
         self._rest = Rest(
             endpoints.rest_url,
             venue=VENUE,
@@ -188,9 +188,6 @@ class Bybit:
         self._logins = Logins(lambda: self._signer.auth(self._clock.now_ms()), heed=self._rest.heed)
         self._requests = Requests(
             venue=VENUE, timeout_s=timeout_s, refused=self._rest.quiet.refusal
-        )
-        self._funding = FundingBook(
-            self._read_funding, self._hear_payment, now_ns=self._clock.now_ns
         )
         self._price_topics, self._candle_topics, self._private_topics = topics(), topics(), topics()
         self._private_topics.wanted.update(dict.fromkeys(PRIVATE_TOPICS))
@@ -232,8 +229,8 @@ class Bybit:
             endpoints.ws_private_url,
             greet=self._greet_private,
             on_message=self._hear_private,
-            on_up=self._private_up,
-            on_down=self._private_down,
+            on_up=self._order_feeds.up,
+            on_down=self._order_feeds.down,
             on_gone=lambda link, _: self._private_topics.forget(link),
         )
         self._entry = session(
@@ -284,7 +281,7 @@ class Bybit:
         ):
             self._rows.update({row.symbol: row for row in read_instruments(rows)})
         if self._keyed:
-            services = (self._entry.hold(), self._rest.keep_time(), self._funding.run())
+            services = (self._entry.hold(), self._rest.keep_time(), self._order_feeds.funding.run())
             self._services = [self._tasks.own(service) for service in services]
 
     async def close(self) -> None:
@@ -673,8 +670,7 @@ class Bybit:
     async def stream_orders(self, instrument: Instrument, listener: OrderListener) -> None:
         if not self._keyed:
             raise no_key(VENUE, "orders")
-        self._funding.open()
-        with self._order_feeds.joined(instrument.name, listener):
+        with self._order_feeds.joined(instrument.name, self._contract(instrument), listener):
             if self._private.up:
                 listener.stream_up()
             await hold_until_one_fails([self._tasks.own(self._private.hold())], self._services)
@@ -804,17 +800,13 @@ class Bybit:
                     raise malformed(f"unknown topic {topic[:40]!r}")
         except MalformedMessage as error:
             self.malformed.keep(error, message)
-            self._private_down(f"unreadable: {error.message}")
-            self._private_up()
-
-    def _heard_of(self, symbol: str) -> Contract | None:
-        return self._contracts.get(symbol) if symbol in self._order_feeds.of else None
+            self._order_feeds.doubt(error)
 
     def _hear_orders(self, data: bytes, ts_local_ns: int) -> None:
         reports = [
             (row.symbol, parse_order(row, contract, self._ids))
             for row in read_orders(data)
-            if (contract := self._heard_of(row.symbol)) is not None
+            if (contract := self._order_feeds.contract_of(row.symbol)) is not None
         ]
         for symbol, report in reports:
             self._order_feeds.on_order(symbol, report, ts_local_ns)
@@ -825,40 +817,30 @@ class Bybit:
         reports = [
             (row.symbol, parse_execution(row, contract, self._ids))
             for row in rows
-            if row.execType in TRADES and (contract := self._heard_of(row.symbol)) is not None
+            if row.execType in TRADES
+            and (contract := self._order_feeds.contract_of(row.symbol)) is not None
         ]
         for symbol, report in reports:
             self._order_feeds.on_order(symbol, report, ts_local_ns)
         for payment in payments:
-            self._funding.hear(payment)
+            self._order_feeds.funding.hear(payment)
 
     def _hear_positions(self, data: bytes, ts_local_ns: int) -> None:
         rows = [row for row in read_positions(data) if row.positionIdx == 0]
         told = [
             (row.symbol, parse_position([row], contract))
             for row in rows
-            if (contract := self._heard_of(row.symbol)) is not None
+            if (contract := self._order_feeds.contract_of(row.symbol)) is not None
         ]
         for symbol, position in told:
             if position is not None:
                 self._order_feeds.on_position(symbol, position, ts_local_ns)
-
-    def _private_up(self) -> None:
-        self._funding.stream_up()
-        self._order_feeds.up()
-
-    def _private_down(self, reason: str) -> None:
-        self._funding.stream_down()
-        self._order_feeds.down(reason)
 
     # -- housekeeping --------------------------------------------------------------------------------
 
     async def _read_funding(self, since_ns: int) -> list[Payment]:
         rows = await self._executions(since_ns // NS_PER_MS, {"execType": FUNDING})
         return [payment_of(row) for row in rows if row.execType == FUNDING]
-
-    def _hear_payment(self, payment: Payment) -> None:
-        self._order_feeds.on_funding(payment, self._now_ns())
 
     def _judge(self, answer: Answer, operation: str) -> VenueError | None:
         if operation in ("place", "cancel"):

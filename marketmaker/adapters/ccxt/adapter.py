@@ -29,7 +29,7 @@ from marketmaker.adapters.ccxt.values import (
 from marketmaker.adapters.contract import Contract
 from marketmaker.adapters.feeds import OrderFeeds
 from marketmaker.adapters.frames import Malformed
-from marketmaker.adapters.funding import FundingBook, Payment
+from marketmaker.adapters.funding import Payment
 from marketmaker.adapters.owners import Owners
 from marketmaker.adapters.parsing import NS_PER_MS
 from marketmaker.adapters.protocol import (
@@ -132,18 +132,12 @@ class Ccxt:
         self._clock = VenueClock(clock)
         self._tasks = Tasks()
         self._contracts: dict[str, Contract] = {}
-        self._order_feeds = OrderFeeds()
+        self._order_feeds = OrderFeeds(self._read_funding, clock=self._clock, poll_s=FUNDING_POLL_S)
         self._owners = Owners(self.name)
         self._venue_ids: dict[ClientOrderId, str] = {}
         self._told: dict[str, tuple[OrderStatus, int]] = {}
         self._told_trades: dict[str, None] = {}
         self._listening: Counter[str] = Counter()
-        self._funding = FundingBook(
-            self._read_funding,
-            self._hear_payment,
-            now_ns=self._clock.now_ns,
-            poll_s=FUNDING_POLL_S,
-        )
         self._services: list[asyncio.Task[None]] = []
 
     @property
@@ -186,7 +180,7 @@ class Ccxt:
         if self._client.has.get("fetchTime"):
             await self._clock.measure(self._server_time)
         if self._keyed and self._client.has.get("fetchFundingHistory"):
-            self._services = [self._tasks.own(self._funding.run())]
+            self._services = [self._tasks.own(self._order_feeds.funding.run())]
 
     async def close(self) -> None:
         await self._tasks.end()
@@ -600,8 +594,7 @@ class Ccxt:
     async def stream_orders(self, instrument: Instrument, listener: OrderListener) -> None:
         self._private("orders")
         contract = self._contract(instrument)
-        self._funding.open()
-        with self._order_feeds.joined(instrument.name, listener):
+        with self._order_feeds.joined(instrument.name, contract, listener):
             await self._listen(
                 "watchOrders",
                 lambda: self._client.watch_orders(contract.symbol),
@@ -765,9 +758,6 @@ class Ccxt:
                 for row in rows
             ]
         return found
-
-    def _hear_payment(self, payment: Payment) -> None:
-        self._order_feeds.on_funding(payment, self._clock.local_ns())
 
 
 class Counted:

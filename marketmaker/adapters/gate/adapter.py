@@ -21,7 +21,7 @@ from marketmaker.adapters.feeds import (
     stream_topics,
 )
 from marketmaker.adapters.frames import Malformed
-from marketmaker.adapters.funding import FundingBook, Payment
+from marketmaker.adapters.funding import Payment
 from marketmaker.adapters.gate.build import (
     PRIVATE,
     Signer,
@@ -167,7 +167,7 @@ class Gate:
         self._traded: OrderedDict[str, dict[str, int]] = OrderedDict()
         self._numbers: OrderedDict[ClientOrderId, str] = OrderedDict()
         self._price_feeds, self._candle_feeds = PriceFeeds(), CandleFeeds()
-        self._order_feeds = OrderFeeds()
+        self._order_feeds = OrderFeeds(self._read_funding, clock=self._clock)
         self._rest = Rest(
             endpoints.rest_url,
             venue=VENUE,
@@ -188,9 +188,6 @@ class Gate:
         )
         within_s = max(dead_man_s, SWITCH_LEAST_S) if dead_man_s else 0.0
         self._switch = DeadMansSwitch(self._arm, after_s=within_s, tasks=self._tasks)
-        self._funding = FundingBook(
-            self._read_funding, self._hear_payment, now_ns=self._clock.now_ns
-        )
         self._price_topics, self._candle_topics = self._topics(), self._topics()
         self._private_topics = self._topics()
         self._private_topics.wanted.update(dict.fromkeys(PRIVATE))
@@ -232,8 +229,8 @@ class Gate:
             endpoints.ws_private_url,
             greet=self._greet_private,
             on_message=self._hear_private,
-            on_up=self._private_up,
-            on_down=self._private_down,
+            on_up=self._order_feeds.up,
+            on_down=self._order_feeds.down,
             on_gone=lambda link, _: self._private_topics.forget(link),
         )
         self._entry = session(
@@ -301,7 +298,7 @@ class Gate:
         if self._keyed:
             body = await self._rest.signed("GET", f"{FUTURES}/accounts", operation="account")
             self._user = str(read_account(body).user)
-            services = (self._entry.hold(), self._rest.keep_time(), self._funding.run())
+            services = (self._entry.hold(), self._rest.keep_time(), self._order_feeds.funding.run())
             self._services = [self._tasks.own(service) for service in services]
 
     async def close(self) -> None:
@@ -651,12 +648,11 @@ class Gate:
         """Also keeps the dead-man's switch of the contract armed."""
         if not self._keyed:
             raise no_key(VENUE, "orders")
-        symbol = self._contract(instrument).symbol
-        self._funding.open()
-        with self._order_feeds.joined(symbol, listener):
+        contract = self._contract(instrument)
+        with self._order_feeds.joined(contract.symbol, contract, listener):
             if self._private.up:
                 listener.stream_up()
-            mine = (self._private.hold(), self._switch.keep_armed(symbol))
+            mine = (self._private.hold(), self._switch.keep_armed(contract.symbol))
             await hold_until_one_fails([self._tasks.own(each) for each in mine], self._services)
 
     async def _greet_prices(self, link: Link) -> None:
@@ -787,22 +783,18 @@ class Gate:
                 case "futures.balances":
                     for change in read_changes(data):
                         if change.type == "fund":
-                            self._funding.paid(parse_ms(change.time_ms))
+                            self._order_feeds.funding.paid(parse_ms(change.time_ms))
                 case channel:
                     raise malformed(f"unknown channel {channel[:40]!r}")
         except MalformedMessage as error:
             self.malformed.keep(error, message)
-            self._private_down(f"unreadable: {error.message}")
-            self._private_up()
-
-    def _heard_of(self, symbol: str) -> Contract | None:
-        return self._contracts.get(symbol) if symbol in self._order_feeds.of else None
+            self._order_feeds.doubt(error)
 
     def _hear_orders(self, data: bytes, ts_local_ns: int) -> None:
         told = [
             (row.contract, self._report(row, contract))
             for row in read_orders(data)
-            if (contract := self._heard_of(row.contract)) is not None
+            if (contract := self._order_feeds.contract_of(row.contract)) is not None
         ]
         for symbol, report in told:
             self._order_feeds.on_order(symbol, report, ts_local_ns)
@@ -811,7 +803,7 @@ class Gate:
         told = [
             (row.contract, parse_fill(row, contract, self._ids))
             for row in read_user_trades(data)
-            if (contract := self._heard_of(row.contract)) is not None
+            if (contract := self._order_feeds.contract_of(row.contract)) is not None
         ]
         for symbol, fill in told:
             trades = self._traded.get(fill.venue_order_id, {})
@@ -824,21 +816,13 @@ class Gate:
     def _hear_positions(self, data: bytes, ts_local_ns: int) -> None:
         told = []
         for row in read_positions(data):
-            contract = self._heard_of(row.contract)
+            contract = self._order_feeds.contract_of(row.contract)
             if contract is not None and row.mode == "single":
                 feed = self._price_feeds.of.get(row.contract)
                 mark = feed.mark if feed else None
                 told.append((row.contract, parse_position(row, contract, mark)))
         for symbol, position in told:
             self._order_feeds.on_position(symbol, position, ts_local_ns)
-
-    def _private_up(self) -> None:
-        self._funding.stream_up()
-        self._order_feeds.up()
-
-    def _private_down(self, reason: str) -> None:
-        self._funding.stream_down()
-        self._order_feeds.down(reason)
 
     # -- housekeeping --------------------------------------------------------------------------------
 
@@ -872,9 +856,6 @@ class Gate:
             if len(rows) < ROWS_PER_PAGE:
                 return sorted(found, key=lambda payment: payment.ts_venue_ns)
             offset += ROWS_PER_PAGE
-
-    def _hear_payment(self, payment: Payment) -> None:
-        self._order_feeds.on_funding(payment, self._now_ns())
 
     def _judge(self, answer: Answer, operation: str) -> VenueError | None:
         headers = answer.headers

@@ -20,7 +20,7 @@ from marketmaker.adapters.feeds import (
     stream_topics,
 )
 from marketmaker.adapters.frames import Malformed
-from marketmaker.adapters.funding import FundingBook, Payment
+from marketmaker.adapters.funding import Payment
 from marketmaker.adapters.http import Answer
 from marketmaker.adapters.logins import Logins
 from marketmaker.adapters.okx.build import (
@@ -173,7 +173,7 @@ class Okx:
         self._names: dict[str, str] = {}
         self._contracts: dict[str, Contract] = {}
         self._price_feeds, self._candle_feeds = PriceFeeds(), CandleFeeds()
-        self._order_feeds = OrderFeeds()
+        self._order_feeds = OrderFeeds(self._read_bills, clock=self._clock)
         self._armed_ns = 0
         self._rest = Rest(
             endpoints.rest_url,
@@ -200,7 +200,6 @@ class Okx:
         self._switch = DeadMansSwitch(
             self._arm, after_s=within_s, tasks=self._tasks, account_wide=True
         )
-        self._funding = FundingBook(self._read_bills, self._hear_payment, now_ns=self._clock.now_ns)
         self._price_topics, self._candle_topics, self._private_topics = topics(), topics(), topics()
         self._private_topics.wanted.update(dict.fromkeys(PRIVATE_TOPICS))
 
@@ -241,8 +240,8 @@ class Okx:
             endpoints.ws_private_url,
             greet=self._greet_private,
             on_message=self._hear_private,
-            on_up=self._private_up,
-            on_down=self._private_down,
+            on_up=self._order_feeds.up,
+            on_down=self._order_feeds.down,
             on_gone=lambda link, _: self._private_topics.forget(link),
         )
         self._entry = session(
@@ -294,7 +293,7 @@ class Okx:
         self._rows = {name_of(row): row for row in rows if is_linear(row)}
         self._names = {row.instId: name for name, row in self._rows.items()}
         if self._keyed:
-            services = (self._entry.hold(), self._rest.keep_time(), self._funding.run())
+            services = (self._entry.hold(), self._rest.keep_time(), self._order_feeds.funding.run())
             self._services = [self._tasks.own(service) for service in services]
 
     async def close(self) -> None:
@@ -654,12 +653,11 @@ class Okx:
         """Also keeps the dead-man's switch armed."""
         if not self._keyed:
             raise no_key(VENUE, "orders")
-        symbol = self._contract(instrument).symbol
-        self._funding.open()
-        with self._order_feeds.joined(symbol, listener):
+        contract = self._contract(instrument)
+        with self._order_feeds.joined(contract.symbol, contract, listener):
             if self._private.up:
                 listener.stream_up()
-            mine = (self._private.hold(), self._switch.keep_armed(symbol))
+            mine = (self._private.hold(), self._switch.keep_armed(contract.symbol))
             await hold_until_one_fails([self._tasks.own(each) for each in mine], self._services)
 
     async def _greet_prices(self, link: Link) -> None:
@@ -798,22 +796,20 @@ class Okx:
                 case "balance_and_position":
                     for change in read_changes(bytes(frame.data)):
                         if change.eventType == "funding_fee":
-                            self._funding.paid(parse_ms_text(change.pTime))
+                            self._order_feeds.funding.paid(parse_ms_text(change.pTime))
                 case "account":
                     pass
                 case channel:
                     raise malformed(f"unknown channel {channel[:40]!r}")
         except MalformedMessage as error:
             self.malformed.keep(error, message)
-            self._private_down(f"unreadable: {error.message}")
-            self._private_up()
+            self._order_feeds.doubt(error)
 
     def _hear_orders(self, data: bytes, ts_local_ns: int) -> None:
         reports = [
             (row.instId, parse_order(row, contract, self._ids))
             for row in read_orders(data)
-            if row.instId in self._order_feeds.of
-            and (contract := self._contracts.get(row.instId)) is not None
+            if (contract := self._order_feeds.contract_of(row.instId)) is not None
         ]
         for symbol, report in reports:
             self._order_feeds.on_order(symbol, report, ts_local_ns)
@@ -821,20 +817,12 @@ class Okx:
     def _hear_positions(self, data: bytes, ts_local_ns: int) -> None:
         rows = read_positions(data)
         for symbol in dict.fromkeys(row.instId for row in rows):
-            contract = self._contracts.get(symbol)
-            if contract is None or symbol not in self._order_feeds.of:
+            contract = self._order_feeds.contract_of(symbol)
+            if contract is None:
                 continue
             position = parse_position([row for row in rows if row.posSide == "net"], contract)
             if position is not None:
                 self._order_feeds.on_position(symbol, position, ts_local_ns)
-
-    def _private_up(self) -> None:
-        self._funding.stream_up()
-        self._order_feeds.up()
-
-    def _private_down(self, reason: str) -> None:
-        self._funding.stream_down()
-        self._order_feeds.down(reason)
 
     # -- housekeeping --------------------------------------------------------------------------------
 
@@ -873,9 +861,6 @@ class Okx:
             if len(rows) < ROWS_PER_PAGE:
                 return found[::-1]
             params["after"] = rows[-1].billId
-
-    def _hear_payment(self, payment: Payment) -> None:
-        self._order_feeds.on_funding(payment, self._now_ns())
 
     def _judge(self, answer: Answer, operation: str) -> VenueError | None:
         return parse_answer_error(answer, operation)
