@@ -9,6 +9,7 @@ An adapter is composed, nothing is inherited. What venues share:
     venue_clock     the offset of the venue's clock
     websocket       one logical connection: greet, heartbeat, back-off, replacement without a gap
     logins          the first message of a link that must say who it is, and the wait for its answer
+    sessions        the sessions of one adapter, made alike
     subscriptions   topics asked for, acknowledged, and heard from in time
     order_socket    requests over a socket, each ending in one outcome
     feeds           who listens to prices, candles and orders

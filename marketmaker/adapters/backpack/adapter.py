@@ -11,7 +11,6 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
 
-from marketmaker.adapters.backoff import Backoff
 from marketmaker.adapters.backpack.build import Signer, build_order, build_subscribe
 from marketmaker.adapters.backpack.parse import (
     is_perpetual,
@@ -108,6 +107,7 @@ from marketmaker.adapters.protocol import (
     Turn,
 )
 from marketmaker.adapters.rest import Rest, no_key
+from marketmaker.adapters.sessions import Sessions
 from marketmaker.adapters.subscriptions import Subscriptions, Verb
 from marketmaker.adapters.tasks import Tasks
 from marketmaker.adapters.venue_clock import Clock, VenueClock
@@ -178,20 +178,8 @@ class Backpack:
         self._private_topics = self._topics()
         self._private_topics.wanted.update(dict.fromkeys(PRIVATE_TOPICS))
 
-        def session(name: str, url: str, **parts: Any) -> Session:
-            async def address() -> str:
-                return url
-
-            return Session(
-                f"{VENUE} {name}",
-                url=address,
-                backoff=Backoff(rng),
-                timing=timing,
-                dial=dial,
-                **parts,
-            )
-
-        self._prices = session(
+        sessions = Sessions(VENUE, rng=rng, timing=timing, dial=dial)
+        self._prices = sessions.make(
             "prices",
             endpoints.ws_public_url,
             greet=self._greet_prices,
@@ -200,7 +188,7 @@ class Backpack:
             on_down=self._price_feeds.down,
             on_gone=lambda link, _: self._price_topics.forget(link),
         )
-        self._candles = session(
+        self._candles = sessions.make(
             "candles",
             endpoints.ws_public_url,
             greet=self._greet_candles,
@@ -209,7 +197,7 @@ class Backpack:
             on_down=self._candle_feeds.down,
             on_gone=lambda link, _: self._candle_topics.forget(link),
         )
-        self._private = session(
+        self._private = sessions.make(
             "order stream",
             endpoints.ws_private_url or endpoints.ws_public_url,
             greet=self._greet_private,

@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 import msgspec
 
-from marketmaker.adapters.backoff import Backoff
 from marketmaker.adapters.binance.build import (
     Signer,
     build_cancel,
@@ -140,10 +139,11 @@ from marketmaker.adapters.protocol import (
     Turn,
 )
 from marketmaker.adapters.rest import Rest, build_json, no_key
+from marketmaker.adapters.sessions import Sessions
 from marketmaker.adapters.subscriptions import Subscriptions
 from marketmaker.adapters.tasks import Tasks
 from marketmaker.adapters.venue_clock import Clock, VenueClock
-from marketmaker.adapters.websocket import Dial, Link, Session, Timing, share_turn
+from marketmaker.adapters.websocket import Dial, Link, Timing, share_turn
 from marketmaker.errors import (
     AuthenticationRefused,
     ConfigError,
@@ -235,45 +235,39 @@ class Binance:
                 gap_s=CONTROL_GAP_S,
             )
 
-        def session(name: str, **parts: Any) -> Session:
-            return Session(
-                f"{VENUE} {name}", backoff=Backoff(rng), timing=timing, dial=dial, **parts
-            )
-
+        sessions = Sessions(VENUE, rng=rng, timing=timing, dial=dial)
         self._price_topics, self._candle_topics = topics(), topics()
-        self._prices = session(
+        self._prices = sessions.make(
             "prices",
-            url=self._market_url,
+            self._market_url,
             greet=self._greet_prices,
             on_message=self._hear_price,
             on_up=self._price_feeds.up,
             on_down=self._price_feeds.down,
             on_gone=lambda link, _: self._price_topics.forget(link),
         )
-        self._candles = session(
+        self._candles = sessions.make(
             "candles",
-            url=self._market_url,
+            self._market_url,
             greet=self._greet_candles,
             on_message=self._hear_candle,
             on_up=self._candle_feeds.up,
             on_down=self._candle_feeds.down,
             on_gone=lambda link, _: self._candle_topics.forget(link),
         )
-        self._private = session(
+        self._private = sessions.make(
             "order stream",
-            url=self._private_url,
+            self._private_url,
             greet=nothing_to_say,
             on_message=self._hear_private,
             on_up=self._order_feeds.up,
             on_down=self._order_feeds.down,
         )
-        self._entry = session(
+        self._entry = sessions.make(
             "order entry",
-            url=self._order_url,
+            self._order_url,
             greet=nothing_to_say,
             on_message=self._hear_reply,
-            on_up=lambda: None,
-            on_down=lambda why: None,
             on_gone=self._requests.gone,
         )
 

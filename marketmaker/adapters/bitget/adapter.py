@@ -12,7 +12,6 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
 
-from marketmaker.adapters.backoff import Backoff
 from marketmaker.adapters.bitget.build import Signer, build_subscribe, build_topic
 from marketmaker.adapters.bitget.classic import Classic
 from marketmaker.adapters.bitget.generation import Deed, Generation, Page, Question
@@ -97,6 +96,7 @@ from marketmaker.adapters.protocol import (
     Turn,
 )
 from marketmaker.adapters.rest import Rest, no_key
+from marketmaker.adapters.sessions import Sessions
 from marketmaker.adapters.subscriptions import Subscriptions
 from marketmaker.adapters.tasks import Tasks
 from marketmaker.adapters.venue_clock import Clock, VenueClock
@@ -197,39 +197,32 @@ class Bitget:
         )
         self._price_topics, self._candle_topics, self._private_topics = topics(), topics(), topics()
 
-        def session(name: str, url: Callable[[], str], **parts: Any) -> Session:
-            async def address() -> str:
-                return url()
-
-            return Session(
-                f"{VENUE} {name}",
-                url=address,
-                backoff=Backoff(rng),
-                timing=timing or Timing(heartbeat_s=HEARTBEAT_S),
-                dial=dial,
-                ping=b"ping",
-                **parts,
-            )
-
-        self._prices = session(
+        sessions = Sessions(
+            VENUE,
+            rng=rng,
+            timing=timing or Timing(heartbeat_s=HEARTBEAT_S),
+            dial=dial,
+            ping=b"ping",
+        )
+        self._prices = sessions.make(
             "prices",
-            lambda: endpoints.ws_public_url,
+            endpoints.ws_public_url,
             greet=self._greet_prices,
             on_message=self._hear_price,
             on_up=self._price_feeds.up,
             on_down=self._price_feeds.down,
             on_gone=lambda link, _: self._price_topics.forget(link),
         )
-        self._candles = session(
+        self._candles = sessions.make(
             "candles",
-            lambda: endpoints.ws_public_url,
+            endpoints.ws_public_url,
             greet=self._greet_candles,
             on_message=self._hear_candle,
             on_up=self._candle_feeds.up,
             on_down=self._candle_feeds.down,
             on_gone=lambda link, _: self._candle_topics.forget(link),
         )
-        self._private = session(
+        self._private = sessions.make(
             "order stream",
             self._private_url,
             greet=self._greet_private,
@@ -238,13 +231,11 @@ class Bitget:
             on_down=self._order_feeds.down,
             on_gone=lambda link, _: self._private_topics.forget(link),
         )
-        self._entry = session(
+        self._entry = sessions.make(
             "order entry",
-            lambda: endpoints.ws_order_url or endpoints.ws_private_url,
+            endpoints.ws_order_url or endpoints.ws_private_url,
             greet=self._logins.log_in,
             on_message=self._hear_reply,
-            on_up=lambda: None,
-            on_down=lambda why: None,
             on_gone=self._requests.gone,
         )
 
@@ -689,7 +680,7 @@ class Bitget:
         await self._logins.log_in(link)
         await self._private_topics.subscribe(self._private, link)
 
-    def _private_url(self) -> str:
+    async def _private_url(self) -> str:
         if self._generation.over_socket:
             return self._endpoints.ws_private_url
         return self._endpoints.ws_classic_url

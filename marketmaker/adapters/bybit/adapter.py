@@ -9,7 +9,6 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
 
-from marketmaker.adapters.backoff import Backoff
 from marketmaker.adapters.bybit.build import (
     Signer,
     build_batch,
@@ -117,6 +116,7 @@ from marketmaker.adapters.protocol import (
     Turn,
 )
 from marketmaker.adapters.rest import Rest, no_key
+from marketmaker.adapters.sessions import Sessions
 from marketmaker.adapters.subscriptions import Subscriptions
 from marketmaker.adapters.tasks import Tasks
 from marketmaker.adapters.venue_clock import Clock, VenueClock
@@ -192,21 +192,10 @@ class Bybit:
         self._price_topics, self._candle_topics, self._private_topics = topics(), topics(), topics()
         self._private_topics.wanted.update(dict.fromkeys(PRIVATE_TOPICS))
 
-        def session(name: str, url: str, **parts: Any) -> Session:
-            async def address() -> str:
-                return url
-
-            return Session(
-                f"{VENUE} {name}",
-                url=address,
-                backoff=Backoff(rng),
-                timing=timing or Timing(heartbeat_s=HEARTBEAT_S),
-                dial=dial,
-                ping=PING,
-                **parts,
-            )
-
-        self._prices = session(
+        sessions = Sessions(
+            VENUE, rng=rng, timing=timing or Timing(heartbeat_s=HEARTBEAT_S), dial=dial, ping=PING
+        )
+        self._prices = sessions.make(
             "prices",
             endpoints.ws_public_url,
             greet=self._greet_prices,
@@ -215,7 +204,7 @@ class Bybit:
             on_down=self._price_feeds.down,
             on_gone=lambda link, _: self._price_topics.forget(link),
         )
-        self._candles = session(
+        self._candles = sessions.make(
             "candles",
             endpoints.ws_public_url,
             greet=self._greet_candles,
@@ -224,7 +213,7 @@ class Bybit:
             on_down=self._candle_feeds.down,
             on_gone=lambda link, _: self._candle_topics.forget(link),
         )
-        self._private = session(
+        self._private = sessions.make(
             "order stream",
             endpoints.ws_private_url,
             greet=self._greet_private,
@@ -233,13 +222,11 @@ class Bybit:
             on_down=self._order_feeds.down,
             on_gone=lambda link, _: self._private_topics.forget(link),
         )
-        self._entry = session(
+        self._entry = sessions.make(
             "order entry",
             endpoints.ws_order_url,
             greet=self._logins.log_in,
             on_message=self._hear_reply,
-            on_up=lambda: None,
-            on_down=lambda why: None,
             on_gone=self._requests.gone,
         )
 

@@ -10,7 +10,6 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
 
-from marketmaker.adapters.backoff import Backoff
 from marketmaker.adapters.contract import Contract
 from marketmaker.adapters.dead_man import DeadMansSwitch
 from marketmaker.adapters.feeds import (
@@ -111,6 +110,7 @@ from marketmaker.adapters.protocol import (
     Turn,
 )
 from marketmaker.adapters.rest import Rest, no_key
+from marketmaker.adapters.sessions import Sessions
 from marketmaker.adapters.subscriptions import Subscriptions, Verb
 from marketmaker.adapters.tasks import Tasks
 from marketmaker.adapters.venue_clock import Clock, VenueClock
@@ -192,21 +192,9 @@ class Gate:
         self._private_topics = self._topics()
         self._private_topics.wanted.update(dict.fromkeys(PRIVATE))
 
-        def session(name: str, url: str, **parts: Any) -> Session:
-            async def address() -> str:
-                return url
-
-            return Session(
-                f"{VENUE} {name}",
-                url=address,
-                backoff=Backoff(rng),
-                timing=timing,
-                dial=dial,
-                **parts,
-            )
-
+        sessions = Sessions(VENUE, rng=rng, timing=timing, dial=dial)
         public = endpoints.ws_public_url
-        self._prices = session(
+        self._prices = sessions.make(
             "prices",
             public,
             greet=self._greet_prices,
@@ -215,7 +203,7 @@ class Gate:
             on_down=self._price_feeds.down,
             on_gone=lambda link, _: self._price_topics.forget(link),
         )
-        self._candles = session(
+        self._candles = sessions.make(
             "candles",
             public,
             greet=self._greet_candles,
@@ -224,7 +212,7 @@ class Gate:
             on_down=self._candle_feeds.down,
             on_gone=lambda link, _: self._candle_topics.forget(link),
         )
-        self._private = session(
+        self._private = sessions.make(
             "order stream",
             endpoints.ws_private_url,
             greet=self._greet_private,
@@ -233,13 +221,11 @@ class Gate:
             on_down=self._order_feeds.down,
             on_gone=lambda link, _: self._private_topics.forget(link),
         )
-        self._entry = session(
+        self._entry = sessions.make(
             "order entry",
             endpoints.ws_order_url or endpoints.ws_private_url,
             greet=self._logins.log_in,
             on_message=self._hear_reply,
-            on_up=lambda: None,
-            on_down=lambda why: None,
             on_gone=self._requests.gone,
         )
 
