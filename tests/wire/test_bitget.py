@@ -297,6 +297,17 @@ def test_orders_of_a_unified_account_read_alike_in_event_query_and_list() -> Non
     assert row.orderStatus == "filled"
 
 
+def test_spot_orders_of_the_same_name_are_not_ours() -> None:
+    """Their steps are others: to read them would break the stream with every trade of the owner's."""
+    for name, hear in (
+        ("ws_order_uta_filled", Unified().hear_orders),
+        ("ws_fill_uta", Unified().hear_fills),
+    ):
+        row = {**sample("bitget", name)["data"][0], "category": "spot", "qty": "1", "execQty": "1"}
+        row |= {"price": "0.123456789", "execPrice": "0.123456789"}
+        assert hear(json.dumps([row]).encode(), CONTRACTS.get, Reader()) == []  # type: ignore[operator]
+
+
 def test_a_classic_order_is_told_by_state_or_status_and_in_lower_case() -> None:
     (row,) = Classic().read_orders_page(data_of("rest_open_orders")).rows
     report = Classic().parse_order(row, ETH, Reader())
@@ -681,6 +692,13 @@ async def test_an_answer_that_does_not_come_leaves_the_fate_unknown() -> None:
         (outcome,) = await d.adapter.place(d.instrument, [make_order(Side.BUY, 299_000, 100)])
         assert isinstance(outcome, OutcomeUnknown)
         assert len(await d.adapter.fetch_open_orders(d.instrument)) == 1
+
+
+async def test_an_order_socket_that_is_too_busy_for_a_number_keeps_the_account_quiet() -> None:
+    async with desk() as d:
+        d.adapter._hear_reply(Link(0), b'{"event":"error","code":30006,"msg":"Too many requests"}')
+        (outcome,) = await d.adapter.place(d.instrument, [make_order(Side.BUY, 299_000, 100)])
+        assert isinstance(outcome, RateLimited)
 
 
 async def test_an_answer_that_leaves_an_order_out_leaves_its_fate_unknown() -> None:

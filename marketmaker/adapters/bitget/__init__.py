@@ -26,6 +26,8 @@ Oddities, each met below
 - A fee is paid above zero on a unified account (so the recorded payloads; ccxt takes it otherwise) and below it on a
   classic one. The state of an order is `state`, `status`
   or `orderStatus`; symbols may come back in lower case.
+- The private topics of a unified account tell of spot and margin too, under the same symbols: what is of another
+  category is none of ours.
 - Trades are pushed newest first. A candle does not say whether it is closed: the next one does.
 - No event tells of a funding payment: the records are read when the ticker's next funding time moves on, and every ten
   minutes.

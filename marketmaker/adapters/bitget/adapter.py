@@ -531,7 +531,9 @@ class Bitget:
             sent = self._requests.answered(frame.id)
             if sent is not None:
                 sent.land(self._outcomes(sent, frame))
-            elif frame.event != "trade" and not frame.id:
+            elif frame.event == "error":
+                self._rest.heed(parse_error(frame.code, frame.msg or "", "order entry"))
+            elif frame.event != "trade":
                 raise malformed("a reply to nothing")
         except MalformedMessage as error:
             self.malformed.keep(error, message)

@@ -67,10 +67,10 @@ class OrderRow(msgspec.Struct, gc=False):
     state: str = ""
     clientOid: str | None = ""
     price: str | None = ""
-    force: str = ""
+    force: str | None = ""
     accBaseVolume: str | None = None
     baseVolume: str | None = ""
-    reduceOnly: str = "no"
+    reduceOnly: str | None = "no"
     cancelReason: str | None = ""
     tradeId: str = ""
     fillPrice: str = ""
@@ -97,12 +97,12 @@ class PositionRow(msgspec.Struct, gc=False):
 
     holdSide: str
     total: str
-    openPriceAvg: str = ""
-    liquidationPrice: str = ""
+    openPriceAvg: str | None = ""
+    liquidationPrice: str | None = ""
     posMode: str = ""
     symbol: str = ""
     instId: str = ""
-    markPrice: str = ""
+    markPrice: str | None = ""
 
 
 class PaymentRow(msgspec.Struct, gc=False):
@@ -295,7 +295,7 @@ class Classic:
             fill=parse_event_fill(row, contract, client_order_id),
             end_reason=parse_end(
                 status,
-                force=row.force,
+                force=row.force or "",
                 reason=row.cancelReason or "",
                 reduce_only=reduce_only,
                 filled=filled,
@@ -347,7 +347,7 @@ class Classic:
         found = None
         for row in read_positions(data):
             if row.symbol.upper() == contract.symbol:
-                found = parse_position_row(row, contract, row.markPrice) or found
+                found = parse_position_row(row, contract, row.markPrice or "") or found
         return found
 
     # -- events --------------------------------------------------------------------------------------
@@ -375,7 +375,10 @@ class Classic:
     ) -> list[tuple[str, Position]]:
         """A row has no mark price: it is the ticker's, and until that has come the entry price."""
         told = [
-            (row.instId, parse_position_row(row, contract, mark_of(row.instId) or row.openPriceAvg))
+            (
+                row.instId,
+                parse_position_row(row, contract, mark_of(row.instId) or row.openPriceAvg or ""),
+            )
             for row in read_positions(data)
             if row.posMode != HEDGE and (contract := contract_of(row.instId)) is not None
         ]
@@ -418,9 +421,9 @@ def parse_position_row(row: PositionRow, contract: Contract, mark: str) -> Posit
         hedge=row.posMode == HEDGE,
         side=row.holdSide,
         total=row.total,
-        entry=row.openPriceAvg,
+        entry=row.openPriceAvg or "",
         mark=mark,
-        liquidation=row.liquidationPrice,
+        liquidation=row.liquidationPrice or "",
     )
 
 

@@ -64,11 +64,12 @@ class OrderRow(msgspec.Struct, gc=False):
     orderStatus: str
     createdTime: str
     updatedTime: str
+    category: str = PRODUCT
     clientOid: str | None = ""
     price: str | None = ""
     cumExecQty: str | None = "0"
-    timeInForce: str = ""
-    reduceOnly: str = "no"
+    timeInForce: str | None = ""
+    reduceOnly: str | None = "no"
     cancelReason: str | None = ""
 
 
@@ -82,6 +83,7 @@ class FillRow(msgspec.Struct, gc=False):
     execPrice: str
     execQty: str
     tradeScope: str
+    category: str = PRODUCT
     feeDetail: list[FeePart] = []
     clientOid: str | None = None
     execTime: str = ""
@@ -96,10 +98,10 @@ class PositionRow(msgspec.Struct, gc=False):
     holdMode: str = ""
     total: str = ""
     size: str = ""
-    avgPrice: str = ""
-    markPrice: str = ""
-    liquidationPrice: str = ""
-    liqPrice: str = ""
+    avgPrice: str | None = ""
+    markPrice: str | None = ""
+    liquidationPrice: str | None = ""
+    liqPrice: str | None = ""
 
 
 class PaymentRow(msgspec.Struct, gc=False):
@@ -289,7 +291,7 @@ class Unified:
             reduce_only=reduce_only,
             end_reason=parse_end(
                 status,
-                force=row.timeInForce,
+                force=row.timeInForce or "",
                 reason=row.cancelReason or "",
                 reduce_only=reduce_only,
                 filled=filled,
@@ -350,7 +352,7 @@ class Unified:
         found = None
         for row in read_position_list(data).rows or []:
             if row.symbol == contract.symbol:
-                found = parse_position_row(row, contract, row.markPrice) or found
+                found = parse_position_row(row, contract, row.markPrice or "") or found
         return found
 
     # -- events --------------------------------------------------------------------------------------
@@ -361,7 +363,7 @@ class Unified:
         return [
             (row.symbol, self.parse_order(row, contract, reading))
             for row in read_orders(data)
-            if (contract := contract_of(row.symbol)) is not None
+            if row.category.upper() == PRODUCT and (contract := contract_of(row.symbol)) is not None
         ]
 
     def hear_fills(
@@ -370,7 +372,7 @@ class Unified:
         return [
             (row.symbol, self.parse_fill(row, contract, reading))
             for row in read_fills(data)
-            if (contract := contract_of(row.symbol)) is not None
+            if row.category.upper() == PRODUCT and (contract := contract_of(row.symbol)) is not None
         ]
 
     def hear_positions(
@@ -396,9 +398,9 @@ def parse_position_row(row: PositionRow, contract: Contract, mark: str) -> Posit
         hedge=row.holdMode == HEDGE,
         side=row.posSide,
         total=row.total or row.size,
-        entry=row.avgPrice,
+        entry=row.avgPrice or "",
         mark=mark,
-        liquidation=row.liquidationPrice or row.liqPrice,
+        liquidation=row.liquidationPrice or row.liqPrice or "",
     )
 
 

@@ -51,7 +51,7 @@ class Ticker(msgspec.Struct, gc=False):
     markPrice: str
     instId: str = ""
     symbol: str = ""
-    nextFundingTime: str = ""
+    nextFundingTime: str | None = ""
 
 
 class Candle(msgspec.Struct, gc=False, array_like=True):
@@ -101,10 +101,10 @@ class ContractRow(msgspec.Struct, gc=False):
     priceEndStep: str
     pricePlace: str
     sizeMultiplier: str
-    minTradeUSDT: str = ""
-    maxOrderQty: str = ""
-    makerFeeRate: str = ""
-    takerFeeRate: str = ""
+    minTradeUSDT: str | None = ""
+    maxOrderQty: str | None = ""
+    makerFeeRate: str | None = ""
+    takerFeeRate: str | None = ""
 
 
 class FeeRates(msgspec.Struct, gc=False):
