@@ -679,9 +679,11 @@ class Ccxt:
         """Until cancelled: what comes is heard; what fails is said and tried again, later and later.
 
         ccxt wakes whoever waits with the first message and keeps what follows in a cache until the next one: so the
-        cache is looked at once more when the next wait has begun, and nothing stays there unheard.
+        cache is looked at once more when the next wait has begun, and nothing stays there unheard. A socket that is lost
+        while nobody waits is opened anew without a word: so the sockets are compared with those that came up.
         """
         backoff, up = Backoff(self._rng), False
+        came_up: list[Any] = []
         rows: Any = ()
         watching = bool(self._client.has.get(feature))
         while True:
@@ -691,8 +693,11 @@ class Ccxt:
                     await self._until_connected(waiting)
                     if not waiting.done() or waiting.exception() is None:
                         up = True
+                        came_up = self._sockets()
                         backoff.reset()
                         listener.stream_up()
+                elif not self._are_there(came_up):
+                    raise ConnectionError("a connection was lost between two messages")
                 if watching:
                     await asyncio.sleep(0)
                     await self._hear(hear, rows := list(cached())[-CACHE_LOOK:])
@@ -723,9 +728,16 @@ class Ccxt:
             if waiting.done() or (open_before and self._sockets_are_open()):
                 return
 
-    def _sockets_are_open(self) -> bool:
+    def _sockets(self) -> list[Any]:
         by_url = getattr(self._client, "clients", None) or {}
-        clients = [each for url, each in by_url.items() if "://" in url]
+        return [each for url, each in by_url.items() if "://" in url]
+
+    def _are_there(self, came_up: list[Any]) -> bool:
+        now = self._sockets()
+        return all(any(each is other for other in now) for each in came_up)
+
+    def _sockets_are_open(self) -> bool:
+        clients = self._sockets()
         return bool(clients) and all(
             each.connected.done() and each.connected.exception() is None for each in clients
         )
