@@ -8,6 +8,7 @@ venue has some, else it is skipped, visibly.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ MID = 300_000
 """Ticks around which a bench's market stands: bid one below, ask one above."""
 DEADLINE_S = 20.0
 QUIET_S = 0.04
+TURN_S = 6.0
 
 
 @dataclass
@@ -92,6 +94,12 @@ class Bench:
 
     def _heard(self) -> int:
         return len(self.orders.log) + len(self.prices.prices)
+
+    async def not_at_the_turn(self) -> None:
+        """Away from where one minute's candle ends and the next, an empty one, begins."""
+        left_s = 60 - time.time() % 60
+        if not self.virtual and left_s < TURN_S:
+            await asyncio.sleep(left_s + 1.2)  # the venue tells of candles every second
 
     async def until(self, true: Callable[[], object]) -> None:
         waited_s = 0.0
@@ -159,18 +167,22 @@ class Bench:
         await self.until(lambda: self.orders.life(order)[-1:] == [(FILLED, lots)])
         return order
 
+    def told_of(self, order: NewOrder) -> list[OrderReport]:
+        """Its reports by the stream, oldest first; another order's may still be on their way, so a card asks for its own."""
+        return [r for r in self.orders.reports if r.client_order_id == order.client_order_id]
+
+    async def first_told(self, order: NewOrder) -> OrderReport:
+        await self.until(lambda: self.told_of(order))
+        return self.told_of(order)[0]
+
     def ended(self, order: NewOrder) -> OrderReport | None:
         """Its last report by the stream, when that is an end."""
-        mine = [r for r in self.orders.reports if r.client_order_id == order.client_order_id]
+        mine = self.told_of(order)
         return mine[-1] if mine and mine[-1].status is not OPEN else None
 
     def fills_of(self, order: NewOrder) -> list[Fill]:
         """As told by the stream."""
-        return [
-            report.fill
-            for report in self.orders.reports
-            if report.fill and report.client_order_id == order.client_order_id
-        ]
+        return [report.fill for report in self.told_of(order) if report.fill]
 
     # -- between two cards ---------------------------------------------------------------------------
 
@@ -183,11 +195,15 @@ class Bench:
             for name in stage.mischief.__dataclass_fields__:
                 setattr(stage.mischief, name, getattr(fresh, name))
             stage.ban.until_ms = 0
-            stage.desk.cancel_all()
-            self.quote(MID - 1, 10**6, MID + 1, 10**6)
-            flatten(venue, self.instrument.name)
         await self.until(self.all_up)
         await self.until(lambda: all(each.up for each in sessions(self.adapter) if each._users))
+        if venue is not None:
+            desk, name = venue.stage.desk, self.instrument.name
+            before, ends = self._ends(), len(desk.cancel_all(name))
+            desk.cancel_all()
+            self.quote(MID - 1, 10**6, MID + 1, 10**6)
+            ends += flatten(venue, name)
+            await self.until(lambda: len(self._ends() - before) >= ends)
         await self.calm()
         for heard in (self.orders.reports, self.orders.times, self.orders.log):
             heard.clear()
@@ -199,6 +215,10 @@ class Bench:
         self.prices.confirming.clear()
         self.candles.candles.clear()
 
+    def _ends(self) -> set[str]:
+        """Orders of which the stream has told that they are over."""
+        return {each.venue_order_id for each in self.orders.reports if each.status is not OPEN}
+
     def all_up(self) -> bool:
         kinds = (self.orders, self.prices, self.candles)
         return all(each.ups == len(each.downs) + 1 for each in kinds)
@@ -208,8 +228,8 @@ def sessions(adapter: Adapter) -> list[Session]:
     return [each for each in vars(adapter).values() if isinstance(each, Session)]
 
 
-def flatten(venue: LoopbackVenue, symbol: str) -> None:
-    """The venue closes the position, as its own market order would."""
+def flatten(venue: LoopbackVenue, symbol: str) -> int:
+    """The venue closes the position, as its own market order would. Returns how many orders that took."""
     from marketmaker.loopback.desk import Ticket
 
     desk = venue.stage.desk
@@ -227,6 +247,7 @@ def flatten(venue: LoopbackVenue, symbol: str) -> None:
                 time_in_force=TimeInForce.IOC,
             )
         )
+    return 1 if lots else 0
 
 
 def money(instrument: Instrument, price_ticks: int, lots: int) -> Decimal:

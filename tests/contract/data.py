@@ -138,6 +138,7 @@ async def a_stream_that_nobody_wants_any_more_is_given_up(bench: Bench) -> None:
 
 @card(DATA)
 async def an_open_candle_is_told_with_the_trades_of_its_time(bench: Bench) -> None:
+    await bench.not_at_the_turn()
     bench.trade(MID + 20, 100)
     await bench.until(
         lambda: any(candle.high >= 3000.2 and not candle.closed for candle in bench.candles.candles)
@@ -150,6 +151,7 @@ async def an_open_candle_is_told_with_the_trades_of_its_time(bench: Bench) -> No
 
 @card(DATA)
 async def candles_come_oldest_first_the_last_one_open(bench: Bench) -> None:
+    await bench.not_at_the_turn()
     bench.trade(MID, 1)
     await bench.calm()
     candles = await bench.adapter.fetch_candles("ETHUSDT", 60, 5)
@@ -161,6 +163,7 @@ async def candles_come_oldest_first_the_last_one_open(bench: Bench) -> None:
 
 @card(DATA)
 async def so_many_candles_as_asked_for_and_the_newest(bench: Bench) -> None:
+    await bench.not_at_the_turn()
     bench.trade(MID, 1)
     await bench.calm()
     (newest,) = await bench.adapter.fetch_candles("ETHUSDT", 60, 1)
@@ -230,7 +233,7 @@ async def an_unreadable_public_frame_is_kept_and_changes_nothing(bench: Bench) -
     await bench.until(lambda: malformed.count > before)
     assert len(bench.prices.prices) == heard
     bench.trade(MID + 2, 1)
-    await bench.until(lambda: bench.prices.prices[-1][0] == MID + 2)
+    await bench.until(lambda: bench.prices.prices[-1:] and bench.prices.prices[-1][0] == MID + 2)
 
 
 @card(DATA)

@@ -47,8 +47,7 @@ async def a_client_id_comes_back_in_answer_stream_list_and_query(bench: Bench) -
         answer = await bench.accept(order)
         (listed,) = await bench.adapter.fetch_open_orders(bench.instrument)
         asked = await bench.asked(order)
-        await bench.until(lambda: bench.orders.reports)
-        for report in (answer, listed, asked, bench.orders.reports[-1]):
+        for report in (answer, listed, asked, await bench.first_told(order)):
             assert report.client_order_id == order.client_order_id
         await bench.cancel(order)
 
@@ -59,7 +58,7 @@ async def an_accepted_order_reads_the_same_in_answer_stream_list_and_query(bench
     answer = await bench.accept(order)
     (listed,) = await bench.adapter.fetch_open_orders(bench.instrument)
     asked = await bench.asked(order)
-    for report in (listed, asked, bench.orders.reports[0]):
+    for report in (listed, asked, await bench.first_told(order)):
         assert report.venue_order_id == answer.venue_order_id != ""
         assert (report.side, report.price_ticks, report.qty_lots) == (BUY, MID - 100, 100)
         assert (report.status, report.filled_lots, report.fill) == (OPEN, 0, None)
@@ -151,12 +150,13 @@ async def an_orders_life_is_told_in_order_with_cumulative_quantities(bench: Benc
     await bench.accept(order)
     for lots, filled in ((30, 30), (50, 80), (20, 100)):
         bench.trade(MID, lots)
-        await bench.until(lambda filled=filled: bench.orders.life(order)[-1][1] == filled)
+        await bench.until(
+            lambda filled=filled: [told for _, told in bench.orders.life(order)[-1:]] == [filled]
+        )
     life = list(dict.fromkeys(bench.orders.life(order)))  # order and trade may be told apart
     assert life == [(OPEN, 0), (OPEN, 30), (OPEN, 80), (FILLED, 100)]
-    fills = [report.fill.qty_lots for report in bench.orders.reports if report.fill]
-    assert fills == [30, 50, 20]
-    times = [report.ts_venue_ns for report in bench.orders.reports]
+    assert [fill.qty_lots for fill in bench.fills_of(order)] == [30, 50, 20]
+    times = [report.ts_venue_ns for report in bench.told_of(order)]
     assert times == sorted(times)
 
 
@@ -319,7 +319,7 @@ async def fills_over_several_pages_come_once_each_oldest_first(bench: Bench) -> 
     placed = await bench.accept(order)
     for _ in range(17):
         bench.trade(MID, 10)
-    await bench.until(lambda: bench.orders.life(order)[-1] == (OPEN, 170))
+    await bench.until(lambda: bench.orders.life(order)[-1:] == [(OPEN, 170)])
     fills = await bench.adapter.fetch_fills(bench.instrument, 0)
     mine = [fill for fill in fills if fill.venue_order_id == placed.venue_order_id]
     assert [fill.qty_lots for fill in mine] == [10] * 17
@@ -345,7 +345,7 @@ async def reduce_only_is_accepted_with_a_position_and_says_so_everywhere(bench: 
     order = bench.order(SELL, MID + 100, reduce_only=True)
     answer = await bench.accept(order)
     (listed,) = await bench.adapter.fetch_open_orders(bench.instrument)
-    heard = [r for r in bench.orders.reports if r.client_order_id == order.client_order_id][-1]
+    heard = await bench.first_told(order)
     assert answer.reduce_only and listed.reduce_only and heard.reduce_only
 
 
@@ -393,7 +393,7 @@ async def an_own_order_is_never_traded_with(bench: Bench) -> None:
     await bench.accept(resting)
     crossing = bench.order(BUY, MID)
     await bench.place(crossing)
-    assert [r for r in bench.orders.reports if r.fill] == []
+    assert bench.fills_of(resting) + bench.fills_of(crossing) == []
     assert await bench.position_lots() == 0
 
 
@@ -403,9 +403,9 @@ async def an_own_order_is_never_traded_with(bench: Bench) -> None:
 @card(EXECUTION)
 async def the_position_is_told_after_a_fill_and_can_be_asked_for(bench: Bench) -> None:
     await bench.go_long(100)
-    await bench.until(lambda: bench.orders.positions)
+    await bench.until(lambda: [each.qty_lots for each in bench.orders.positions[-1:]] == [100])
     asked = await bench.adapter.fetch_position(bench.instrument)
-    assert bench.orders.positions[-1].qty_lots == asked.qty_lots == 100
+    assert asked.qty_lots == 100
     assert asked.entry_price == Decimal("3000.01")
     assert asked.mark_price == Decimal(3000)
 
@@ -415,8 +415,7 @@ async def a_short_position_is_below_zero(bench: Bench) -> None:
     await bench.accept(bench.taking(SELL, 70))
     await bench.calm()
     assert await bench.position_lots() == -70
-    await bench.until(lambda: bench.orders.positions)
-    assert bench.orders.positions[-1].qty_lots == -70
+    await bench.until(lambda: [each.qty_lots for each in bench.orders.positions[-1:]] == [-70])
 
 
 @card(EXECUTION)
@@ -444,8 +443,8 @@ async def a_fee_leaves_equity_by_exactly_its_amount(bench: Bench) -> None:
     bench.trade(MID, 100)
     await bench.until(lambda: bench.ended(order))
     after = await bench.adapter.fetch_account(bench.instrument)
-    (fill,) = [report.fill for report in bench.orders.reports if report.fill]
-    assert fill is not None
+    await bench.until(lambda: bench.fills_of(order))
+    (fill,) = bench.fills_of(order)
     mark = (await bench.adapter.fetch_position(bench.instrument)).mark_price
     gained = (mark - Decimal(3000)) * bench.instrument.base_qty(fill.qty_lots)
     assert before.equity - fill.fee + gained == pytest.approx(after.equity, abs=Decimal("1e-7"))
