@@ -27,18 +27,32 @@ NOWHERE: Final = (0, -1)
 """An empty window."""
 
 FAR: Final = 1 << 62
-NO_RUNGS: Final = range(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowMove:
     """What a price change did to a window: rungs that left at the bottom, rungs that fell out at the top, rungs that
-    entered, and stranded rungs that are below the window now."""
+    entered, each from one up to before another, and stranded rungs that are below the window now."""
 
-    left: range
-    dropped: range
-    entered: range
+    left_from: int
+    left_end: int
+    dropped_from: int
+    dropped_end: int
+    entered_from: int
+    entered_end: int
     passed: list[int]
+
+    @property
+    def left(self) -> range:
+        return range(self.left_from, self.left_end)
+
+    @property
+    def dropped(self) -> range:
+        return range(self.dropped_from, self.dropped_end)
+
+    @property
+    def entered(self) -> range:
+        return range(self.entered_from, self.entered_end)
 
 
 class Ladder:
@@ -125,18 +139,18 @@ class Ladder:
         if self.stranded and (hi > old_hi or lo > old_lo):
             passed = sorted(rung for rung in self.stranded if rung < lo)
             self.stranded.difference_update([rung for rung in self.stranded if rung <= hi])
+        entered_from, entered_end = lo, old_lo
         if old_hi < old_lo or hi < old_lo or lo > old_hi:
-            entered = range(lo, hi + 1)
+            entered_end = hi + 1
         elif hi > old_hi:
-            entered = range(old_hi + 1, hi + 1)
-        else:
-            entered = range(lo, old_lo) if lo < old_lo else NO_RUNGS
-        left_end = min(lo, old_hi + 1)
-        dropped_from = max(hi + 1, old_lo)
+            entered_from, entered_end = old_hi + 1, hi + 1
         return WindowMove(
-            left=range(old_lo, left_end) if old_lo < left_end else NO_RUNGS,
-            dropped=range(dropped_from, old_hi + 1) if dropped_from <= old_hi else NO_RUNGS,
-            entered=entered,
+            left_from=old_lo,
+            left_end=min(lo, old_hi + 1),
+            dropped_from=max(hi + 1, old_lo),
+            dropped_end=old_hi + 1,
+            entered_from=entered_from,
+            entered_end=entered_end,
             passed=passed,
         )
 

@@ -195,12 +195,11 @@ class PositionManager:
         self.room_made = False
         self.timers: list[tuple[int, int, str, int]] = []
         self.timer_count = 0
-        self.quiet_band: tuple[int, int] | None = None
+        self._quiet_band: tuple[int, int] | None = None
+        self._quiet_band_known = True
         self.news = OrderNews(self)
         self.repair = Repair(self, self.news)
         self.handlers: dict[type, Callable[[Any], None]] = {
-            PriceChanged: self.on_price,
-            OrderReported: self.news.on_report,
             PlaceRefused: self.news.on_place_refused,
             PlaceUnanswered: self.news.on_place_unanswered,
             CancelRefused: self.news.on_cancel_refused,
@@ -228,20 +227,43 @@ class PositionManager:
 
     def decide(self, event: Event) -> list[Action]:
         """Take the event in and return what has to be done, in order. Raises InvariantBroken."""
-        if type(event) is PriceChanged and self.quiet_band is not None:
-            low, high = self.quiet_band
-            if low <= event.price_ticks <= high:
-                self.price = event.price_ticks
+        kind = type(event)
+        if kind is PriceChanged:
+            band = self.quiet_band
+            price = event.price_ticks  # type: ignore[union-attr]
+            if band is not None and band[0] <= price <= band[1]:
+                self.price = price
                 return []
         self.actions = []
         self.booked_ns = self.booked_ns or event.ts_ns
         self.now_ns = max(self.now_ns, event.ts_ns)
-        self.handlers[type(event)](event)
+        if kind is PriceChanged:
+            self.on_price(event)  # type: ignore[arg-type]
+        elif kind is OrderReported:
+            self.news.on_report(event)  # type: ignore[arg-type]
+        else:
+            self.handlers[kind](event)
         self.settle_marked()
         if self.closing and not self.live:
             self.close_step()
-        self.quiet_band = self.find_quiet_band()
+        self._quiet_band_known = False
         return self.actions
+
+    @property
+    def quiet_band(self) -> tuple[int, int] | None:
+        """Lowest and highest price, both included, that change nothing; None where every price has to be looked at.
+
+        Worked out when it is asked for: of several events in a row only the last one's is of use.
+        """
+        if not self._quiet_band_known:
+            self._quiet_band = self.find_quiet_band()
+            self._quiet_band_known = True
+        return self._quiet_band
+
+    @quiet_band.setter
+    def quiet_band(self, band: tuple[int, int] | None) -> None:
+        self._quiet_band = band
+        self._quiet_band_known = True
 
     @property
     def wake_at_ns(self) -> int | None:
@@ -312,15 +334,15 @@ class PositionManager:
         if not low <= reach <= high:
             move = ladder.move_window(reach)
             sign = ladder.sign
-            for rung in move.dropped:
+            for rung in range(move.dropped_from, move.dropped_end):
                 slot = self.slots.get(sign * rung)
                 if slot is not None and slot.order is not None and not slot.order.is_exit:
                     ladder.stranded.add(rung)
-            for rung in move.left:
+            for rung in range(move.left_from, move.left_end):
                 self.marked[sign * rung] = None
             for rung in move.passed:
                 self.marked[sign * rung] = None
-            for rung in move.entered:
+            for rung in range(move.entered_from, move.entered_end):
                 self.marked[sign * rung] = None
             if self.cleaned and self.cleaned_at[sign] != ladder.nearest:
                 self.mark(self.cleaned)

@@ -82,6 +82,11 @@ TRANSITIONS: dict[tuple[SlotState, Heard], SlotState | Verdict] = {
     (LOCKED, Heard.UNKNOWN): LATE,
 }
 
+OUTCOMES: Final = {
+    state: {heard: TRANSITIONS[state, heard] for heard in Heard} for state in SlotState
+}
+"""The same table, looked into twice instead of by a pair that has to be made and hashed first."""
+
 
 @dataclass(slots=True, kw_only=True)
 class LiveOrder:
@@ -155,7 +160,7 @@ class Slot:
 
     def hear(self, heard: Heard) -> SlotState | Verdict:
         """Move to the next state and return it, or return the verdict and stay. Raises InvariantBroken for BROKEN."""
-        outcome = TRANSITIONS[self.state, heard]
+        outcome = OUTCOMES[self.state][heard]
         if isinstance(outcome, SlotState):
             self.state = outcome
         elif outcome is BROKEN:

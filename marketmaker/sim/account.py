@@ -209,10 +209,13 @@ class Account:
 
         An order that makes nothing larger always fits.
         """
-        more = holding.exposure2(side, quanta) - holding.exposure2()
-        if more <= 0:
+        then = holding.exposure2(side, quanta)
+        if then <= holding.exposure2():
             return True
-        exposure = self._exposure() + more * holding.half_grains
+        exposure = then * holding.half_grains
+        for other in self.holdings.values():
+            if other is not holding:
+                exposure += other.exposure2() * other.half_grains
         return exposure * self._leverage_under <= self._equity() * self._leverage_over
 
     def available(self) -> Decimal:

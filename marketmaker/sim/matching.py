@@ -25,7 +25,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final
 
 from marketmaker.errors import ConfigError
 from marketmaker.model.order import ClientOrderId, EndReason, Side, TimeInForce
@@ -38,6 +38,10 @@ class FillModel(Enum):
     CROSS = "cross"
     TOUCH = "touch"
     QUEUE = "queue"
+
+
+TOUCH: Final = FillModel.TOUCH
+QUEUE: Final = FillModel.QUEUE
 
 
 def parse_fill_model(text: str) -> FillModel:
@@ -70,7 +74,8 @@ class BookOrder:
         self.key = self.price_ticks if self.side > 0 else -self.price_ticks
 
 
-class Execution(NamedTuple):
+@dataclass(slots=True)
+class Execution:
     """Part of an order done; the order's `leaves_lots` already shows it."""
 
     order: BookOrder
@@ -109,8 +114,12 @@ class BookSide:
             del self._keys[bisect_left(self._keys, order.key)]
             self.best = self._keys[-1] if self._keys else NOWHERE
 
-    def first(self) -> BookOrder:
-        return next(iter(self._levels[self.best]))
+    def take_first(self) -> Execution:
+        """All of the best order, at its own price."""
+        order = next(iter(self._levels[self.best]))
+        self.remove(order)
+        qty, order.leaves_lots = order.leaves_lots, 0
+        return Execution(order, order.price_ticks, qty, True)
 
     def at(self, key: int) -> tuple[BookOrder, ...]:
         return tuple(self._levels.get(key, ()))
@@ -198,7 +207,7 @@ class Matcher:
         if opposite.best >= (-price if order.side > 0 else price):
             return None
         qty = order.leaves_lots
-        if self.quoted and self._model is FillModel.QUEUE:
+        if self.quoted and self._model is QUEUE:
             qty = min(qty, shown)
             if order.side is Side.BUY:
                 self.ask_lots -= qty
@@ -232,7 +241,7 @@ class Matcher:
         return self.bid_ticks, self.bid_lots
 
     def _ahead(self, order: BookOrder) -> int | None:
-        if self._model is not FillModel.QUEUE or not self.quoted:
+        if self._model is not QUEUE or not self.quoted:
             return 0
         buying = order.side is Side.BUY
         best, lots = (self.bid_ticks, self.bid_lots) if buying else (-self.ask_ticks, self.ask_lots)
@@ -241,32 +250,27 @@ class Matcher:
         return lots if order.key == best else None
 
     def _traded(self, price_ticks: int, qty_lots: int) -> Iterator[Execution]:
+        reach = 1 if self._model is TOUCH else 0
         for own, key in ((self._buys, price_ticks), (self._sells, -price_ticks)):
-            yield from self._beyond(own, key)
-            if own.best < key:
-                continue
-            if self._model is FillModel.TOUCH:
-                yield from self._beyond(own, key - 1)
-            elif self._model is FillModel.QUEUE:
+            while own.best > key - reach:
+                yield own.take_first()
+            if self._model is QUEUE and own.best == key:
                 yield from self._at(own, key, qty_lots)
 
     def _quoted(self) -> Iterator[Execution]:
-        reach = 1 if self._model is FillModel.TOUCH else 0
+        reach = 1 if self._model is TOUCH else 0
         if self.ask_lots:
             yield from self._beyond(self._buys, self.ask_ticks - reach)
         if self.bid_lots:
             yield from self._beyond(self._sells, -self.bid_ticks - reach)
-        if self._model is FillModel.QUEUE:
+        if self._model is QUEUE:
             self._shrink_queue(self._buys, self.bid_ticks, self.bid_lots)
             self._shrink_queue(self._sells, -self.ask_ticks, self.ask_lots)
 
     def _beyond(self, own: BookSide, key: int) -> Iterator[Execution]:
         """Everything of ours strictly above `key`, best first, each at its own price."""
         while own.best > key:
-            order = own.first()
-            own.remove(order)
-            qty, order.leaves_lots = order.leaves_lots, 0
-            yield Execution(order, order.price_ticks, qty, True)
+            yield own.take_first()
 
     def _at(self, own: BookSide, key: int, qty_lots: int) -> Iterator[Execution]:
         """`qty_lots` traded at our price: through the others' quantity ahead and ours, in the order of arrival."""

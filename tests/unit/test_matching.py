@@ -250,14 +250,14 @@ def test_nothing_is_taken_from_an_empty_side() -> None:
 
 def test_taking_happens_at_the_opposite_best_as_a_taker() -> None:
     matcher = quoted(FillModel.CROSS, lots=5)
-    assert matcher.take(new := order(BUY, 110, 20)) == (new, 102, 20, False)
-    assert matcher.take(new := order(SELL, 90, 20)) == (new, 100, 20, False)
+    assert matcher.take(new := order(BUY, 110, 20)) == Execution(new, 102, 20, False)
+    assert matcher.take(new := order(SELL, 90, 20)) == Execution(new, 100, 20, False)
 
 
 def test_under_queue_no_more_is_taken_than_is_shown_until_the_next_quote() -> None:
     matcher = quoted(FillModel.QUEUE, lots=5)
     ioc = order(BUY, 110, 20, ioc=True)
-    assert matcher.take(ioc) == (ioc, 102, 5, False)
+    assert matcher.take(ioc) == Execution(ioc, 102, 5, False)
     assert matcher.rest(ioc) is EndReason.IOC
     assert matcher.take(order(BUY, 110, 20)) is None
     assert fills(matcher.quote(100, 5, 102, 5)) == []
@@ -286,7 +286,7 @@ def test_an_order_takes_the_market_before_ours_and_ends_there() -> None:
     matcher = quoted(FillModel.QUEUE, lots=5)
     resting(matcher, SELL, 104, 5)
     incoming = order(BUY, 105, 20)
-    assert matcher.take(incoming) == (incoming, 102, 5, False)
+    assert matcher.take(incoming) == Execution(incoming, 102, 5, False)
     assert matcher.rest(incoming) is EndReason.SELF_TRADE
 
 
