@@ -19,8 +19,27 @@ BEGAN_S = time.perf_counter()
 HELD_BACK = {signal.SIGTERM, signal.SIGINT}
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(command: str = "") -> argparse.ArgumentParser:
+    """`command` "backtest": that one alone, and what the others load is spared; it would be a third of a short run."""
     from marketmaker import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="marketmaker",
+        description="A grid market maker for perpetual futures.",
+        epilog="example: marketmaker run config.yaml",
+    )
+    parser.add_argument("--version", action="version", version=f"marketmaker {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    if command == "backtest":
+        from marketmaker.cli import backtest
+
+        backtest.add_parser(subparsers, run_backtest)
+    else:
+        add_commands(subparsers)
+    return parser
+
+
+def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     from marketmaker.cli import (
         alerts,
         backtest,
@@ -44,13 +63,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     from marketmaker.sim.faults import Fault
 
-    parser = argparse.ArgumentParser(
-        prog="marketmaker",
-        description="A grid market maker for perpetual futures.",
-        epilog="example: marketmaker run config.yaml",
-    )
-    parser.add_argument("--version", action="version", version=f"marketmaker {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     running = subparsers.add_parser("run", help="trade until stopped")
     run.add_arguments(running)
     running.set_defaults(run=run_daemon)
@@ -79,7 +91,6 @@ def build_parser() -> argparse.ArgumentParser:
     playing = subparsers.add_parser("venue", help="run a venue on this machine to rehearse against")
     venue.add_arguments(playing)
     playing.set_defaults(run=play_venue)
-    return parser
 
 
 def run_daemon(args: argparse.Namespace) -> int:
@@ -171,7 +182,8 @@ def main(arguments: list[str] | None = None) -> int:
     """`arguments` None: those of the process."""
     if arguments is None and sys.argv[1:2] == ["run"]:
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
-    args = build_parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    args = build_parser(words[0] if words else "").parse_args(words)
     from marketmaker.errors import ConfigError, MarketMakerError
 
     args.began_s = BEGAN_S

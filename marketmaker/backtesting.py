@@ -221,13 +221,16 @@ def latency_ns(options: argparse.Namespace) -> int:
 
 @contextmanager
 def rare_collections() -> Iterator[None]:
-    """A run makes millions of small values and no cycles among them: looking for cycles less often saves 6 %."""
+    """A run makes millions of small values and no cycles among them: looking for cycles less often saves 7 %. What is
+    there already is not looked through at all meanwhile."""
     usual = gc.get_threshold()
-    gc.set_threshold(100_000, 50, 100)
+    gc.freeze()
+    gc.set_threshold(1_000_000, 50, 100)
     try:
         yield
     finally:
         gc.set_threshold(*usual)
+        gc.unfreeze()
 
 
 def header(bench: Bench, prepared: Prepared) -> JournalHeader:

@@ -37,6 +37,12 @@ from setuptools import setup
 setup(name="marketmaker", packages=[], ext_modules=mypycify(["--no-warn-unused-ignores", "--no-warn-unreachable", *{files!r}], opt_level="2", debug_level="0", group_name="core"))
 """
 
+COMPILER = {
+    "CFLAGS": "-fno-semantic-interposition -fno-plt",
+    "LDFLAGS": "-Wl,-Bsymbolic-functions",
+}
+"""One library whose functions nobody replaces: they may be built into their callers."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -62,7 +68,7 @@ def main() -> int:
     files = [str(source.relative_to(ROOT)) for source in modules.values()]
     (work / "setup.py").write_text(SETUP.format(files=files), encoding="utf-8")
     command = [sys.executable, "setup.py", "--quiet", "build_ext", "--build-lib", str(into)]
-    done = subprocess.run(command, cwd=work, env=os.environ | {"MYPYC_OPT_LEVEL": "2"}, check=False)
+    done = subprocess.run(command, cwd=work, env=os.environ | COMPILER, check=False)
     if done.returncode:
         return done.returncode
     (into / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

@@ -60,6 +60,7 @@ INT32_MAX = (1 << 31) - 1
 NPZ_MAGIC = b"PK\x03\x04"
 FEATHER_MAGIC = (b"ARROW1", b"FEA1")
 BARS = ("worst", "path")
+PIECE_ROWS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -381,8 +382,7 @@ def _columns(recording: Recording, table: Table) -> Columns | None:
         arrow = _arrow(path, "feather", lambda feather: feather.read_table(path, columns=names))
         found = {name: arrow[name].to_numpy() for name in names}
     elif recording.form == "parquet":
-        arrow = _arrow(path, "parquet", lambda parquet: parquet.read_table(path, columns=names))
-        found = {name: arrow[name].to_numpy() for name in names}
+        found = _arrow(path, "parquet", lambda parquet: _parquet_columns(parquet, path, names))
     else:
         found = _csv_columns(path, table) or {}
     if not found or any(column.ndim != 1 for column in found.values()):
@@ -391,6 +391,15 @@ def _columns(recording: Recording, table: Table) -> Columns | None:
         found[names[0]] = _whole_times(names[0], found[names[0]])
     numbers = [found[name] for name in names[: 4 if not table.candles else 6]]
     return found if all(column.dtype.kind in "iufb" for column in numbers) else None
+
+
+def _parquet_columns(parquet: Any, path: Path, names: list[str]) -> Columns:
+    """One column after the other, so that no more than one of them is held twice; and without what pyarrow loads to
+    read a whole directory of files as one table."""
+    with parquet.ParquetFile(path) as file:
+        return {
+            name: file.read([name], use_threads=False).column(name).to_numpy() for name in names
+        }
 
 
 def _whole_times(name: str, dates: NDArray[Any]) -> Whole:
@@ -537,16 +546,19 @@ def _whole(
     path: Path, values: NDArray[Any], step: Decimal, exact: Callable[[Any], int], *, least: int
 ) -> Whole:
     """Values as whole steps. What does not look like one is asked of `exact`, which says what is wrong with it."""
-    with np.errstate(invalid="ignore"):
-        steps = values / float(step)
-        whole = np.rint(steps)
-        good = (abs(steps - whole) < FLOAT_TOLERANCE) & (whole >= least) & (whole < MOST_STEPS)
-        result = np.where(good, whole, 0).astype(np.int64)
-    for place in np.flatnonzero(~good).tolist():
-        try:
-            result[place] = exact(values[place].item())
-        except (TypeError, ValueError) as error:
-            raise bad_row(path, place + 1, str(error)) from None
+    result = np.empty(len(values), np.int64)
+    for start in range(0, len(values), PIECE_ROWS):
+        piece = slice(start, start + PIECE_ROWS)
+        with np.errstate(invalid="ignore"):
+            steps = values[piece] / float(step)
+            whole = np.rint(steps)
+            good = (abs(steps - whole) < FLOAT_TOLERANCE) & (whole >= least) & (whole < MOST_STEPS)
+            result[piece] = np.where(good, whole, 0)
+        for place in (np.flatnonzero(~good) + start).tolist():
+            try:
+                result[place] = exact(values[place].item())
+            except (TypeError, ValueError) as error:
+                raise bad_row(path, place + 1, str(error)) from None
     return result
 
 

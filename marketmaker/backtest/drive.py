@@ -31,6 +31,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
+from struct import Struct
 from typing import Final, Protocol
 
 from marketmaker.backtest.arrays import MarketData, Quotes
@@ -103,39 +104,43 @@ class PlainIds:
 
 FILL_COLUMNS: Final = ("ts_ns", "price_ticks", "qty_lots", "side", "slot", "realised", "is_maker")
 
+FILL_ROW: Final = Struct(f"={len(FILL_COLUMNS)}q")
+
 
 class FillLog:
     """Our fills in columns, oldest first. `side` is +1 or -1; `realised` in quanta, before fees."""
 
-    __slots__ = FILL_COLUMNS
+    __slots__ = ("_rows",)
 
     def __init__(self) -> None:
-        self.ts_ns = array("q")
-        self.price_ticks = array("q")
-        self.qty_lots = array("q")
-        self.side = array("b")
-        self.slot = array("i")
-        self.realised = array("q")
-        self.is_maker = array("b")
+        self._rows = array("q")
+        """Row after row: one call a fill."""
 
     def __len__(self) -> int:
-        return len(self.ts_ns)
+        return len(self._rows) // len(FILL_COLUMNS)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, FillLog):
-            return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in FILL_COLUMNS)
+        return self._rows == other._rows if isinstance(other, FillLog) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __getattr__(self, name: str) -> array[int]:
+        if name not in FILL_COLUMNS:
+            raise AttributeError(name)
+        return self._rows[FILL_COLUMNS.index(name) :: len(FILL_COLUMNS)]
+
     def add(self, fill: RecordFill) -> None:
-        self.ts_ns.append(fill.ts_venue_ns)
-        self.price_ticks.append(fill.price_ticks)
-        self.qty_lots.append(fill.qty_lots)
-        self.side.append(fill.side)
-        self.slot.append(fill.client_order_id.slot)
-        self.realised.append(fill.realised)
-        self.is_maker.append(fill.is_maker)
+        self._rows.frombytes(
+            FILL_ROW.pack(
+                fill.ts_venue_ns,
+                fill.price_ticks,
+                fill.qty_lots,
+                fill.side,
+                fill.client_order_id.slot,
+                fill.realised,
+                fill.is_maker,
+            )
+        )
 
 
 class Bench:

@@ -38,7 +38,8 @@ def skip_ahead(
             place = played + 1
         else:
             best_buy, best_sell = matcher.reach()
-            low = max(band[0] - 1, best_buy - nearer, ALWAYS)
+            low = max(band[0] - 1, best_buy - nearer)
+            low = max(low, ALWAYS)
             high = min(band[1] + 1, best_sell + nearer)
             if holding.lots:
                 low = max(low, holding.safe_low // 2)
