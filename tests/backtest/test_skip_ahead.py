@@ -165,27 +165,41 @@ MARKETS = {"trades": trades_of, "frames": frames_of, "bars": bars_of}
 
 @pytest.mark.parametrize("kind", MARKETS)
 @given(data=st.data(), seed=st.integers(0, 10**6), wild=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_both_drivers_leave_the_same_fills_books_and_journal(
     kind: str, data: st.DataObject, seed: int, wild: bool
 ) -> None:
     """The reference doubts every quiet band, so this also shows that the bands tell the truth."""
+    compare_drivers(kind, data, seed, wild, size=100 if kind == "bars" else 250)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", MARKETS)
+@given(data=st.data(), seed=st.integers(0, 10**6), wild=st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_both_drivers_agree_in_many_more_markets(
+    kind: str, data: st.DataObject, seed: int, wild: bool
+) -> None:
+    compare_drivers(kind, data, seed, wild, size=400)
+
+
+def compare_drivers(kind: str, data: st.DataObject, seed: int, wild: bool, *, size: int) -> None:
     grid, paper = grid_of(data.draw), paper_of(data.draw)
     latency_ns = data.draw(st.sampled_from([0, 0, 1, 5 * MS, 2_500 * MS]))
-    market = MARKETS[kind](Random(seed), 400, wild)
+    market = MARKETS[kind](Random(seed), size, wild)
     assert_same(*both(market, grid, paper, latency_ns=latency_ns))
 
 
 @pytest.mark.parametrize("kind", ["trades", "bars"])
-@given(data=st.data(), seed=st.integers(0, 10**6), cuts=st.lists(st.integers(1, 299), max_size=4))
-@settings(max_examples=25, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 10**6), cuts=st.lists(st.integers(1, 119), max_size=4))
+@settings(max_examples=15, deadline=None)
 def test_a_market_may_be_driven_stretch_by_stretch(
     kind: str, data: st.DataObject, seed: int, cuts: list[int]
 ) -> None:
     """Wherever it is cut, and by either driver, the outcome is that of the whole."""
     grid, paper = grid_of(data.draw), paper_of(data.draw)
     latency_ns = data.draw(st.sampled_from([0, 5 * MS, 2_500 * MS]))
-    market = MARKETS[kind](Random(seed), 300, wild=True)
+    market = MARKETS[kind](Random(seed), 120, wild=True)
     edges = [0, *sorted(set(cuts)), len(market)]
     stretches = [
         between(
@@ -209,7 +223,7 @@ def test_a_market_may_be_driven_stretch_by_stretch(
 def test_the_markets_here_reach_what_they_are_meant_to_reach() -> None:
     """Fills, liquidations, funding, refusals and cleaning all happen in the kind of run that is compared."""
     seen: dict[str, int] = {}
-    for seed in range(12):
+    for seed in range(6):
         random = Random(seed)
         market = trades_of(random, 1_500, wild=True)
         outcome = run_small(market, fill=random.choice(["cross", "touch", "queue"]))
