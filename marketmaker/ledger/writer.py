@@ -68,7 +68,7 @@ PATIENCE_S = 5.0
 PRIORITY = 10
 """As `nice` counts."""
 BATCH_ROWS = 5_000
-ROWS_AT_ONCE, ROWS_SORTED_AT_ONCE, PAUSES_MAX = 8, 64, 256
+ROWS_AT_ONCE, ROWS_SORTED_AT_ONCE, PAUSES_MAX = 4, 32, 512
 GIVE_WAY_S = 0.0025
 """After so many rows the event loop goes on with other things: orders must not wait for what is written down about them.
 A batch takes not much longer than its greatest number of pauses."""
@@ -304,7 +304,8 @@ class Ledger:
             self._lose(kind, subject)
             return
         number = self._next_number
-        self._next_number = number + 1
+        if kind != "instrument":
+            self._next_number = number + 1
         self._waiting.append(Taken(kind, number, make, subject))
 
     def _lose(self, kind: str, subject: tuple[Any, ...]) -> None:

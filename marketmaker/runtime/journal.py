@@ -219,6 +219,10 @@ class Journal:
     def _encode_chunk(self) -> None:
         taken: list[str] = []
         size = 0
+        if self._lines_bytes <= CHUNK_BYTES:
+            taken += self._lines
+            self._lines.clear()
+            size = self._lines_bytes
         while self._lines and size < CHUNK_BYTES:
             line = self._lines.popleft()
             taken.append(line)
