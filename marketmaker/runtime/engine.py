@@ -8,7 +8,8 @@ before the next event is handled, so the journal's order is the order of decisio
 breaks is still written before the error goes on. What this changes: a process killed between the two, some tens of
 microseconds, leaves an order at the venue whose cause the journal lacks. It could lack it before as well, for lines
 reach the disk up to 0.2 s later (`journal`), and recovery never reads the journal: the client order id tells whose the
-order is.
+order is. The journal keeps what it is given, in order, and makes the text when an order has just left, while the venue is
+busy with it, or a little later: not before the next frame can be acted on.
 """
 
 from __future__ import annotations
@@ -114,12 +115,15 @@ class Engine:
         except BaseException:
             self._journal.heard(self._index, event)
             raise
+        placed = False
         try:
             if actions:
-                self._send(event, actions)
+                placed = self._send(event, actions)
         finally:
             self._journal.heard(self._index, event)
             self._journal.decided(self._index, actions)
+            if placed:
+                self._journal.write_down()
         if self._on_decided is not None:
             self._on_decided(event, actions)
         if isinstance(event, SnapshotTaken) or self.manager.rearranged:
@@ -148,22 +152,24 @@ class Engine:
         if isinstance(event, StopRequested):
             self.stopping.set()
 
-    def _send(self, event: Event, actions: Sequence[Action]) -> None:
+    def _send(self, event: Event, actions: Sequence[Action]) -> bool:
+        """Whether a placement was handed over."""
         orders: list[OrderAction] = [
             action for action in actions if isinstance(action, ORDER_ACTIONS)
         ]
         if not orders:
-            return
+            return False
         executor = self._executor
         handed_over = executor.placed
         executor.submit(self.channel, orders)
         if executor.placed == handed_over:
-            return
+            return False
         if self._latency is not None and type(event) is PriceChanged and self.channel.queue.prompt:
             self._latency.note(self._clock.now_ns() - event.ts_ns)
         if self._on_order_sent is not None:
             self._on_order_sent()
             self._on_order_sent = None
+        return True
 
     def _set_alarm(self) -> None:
         wake_at_ns = self.manager.wake_at_ns

@@ -48,6 +48,7 @@ from marketmaker.runtime.wire_text import line_text
 FORMAT = 1
 FLUSH_INTERVAL_S = 0.2
 CHUNK_BYTES = 256 * 1024
+ENTRIES_AT_ONCE, ENTRIES_MAX = 16, 64
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 MAX_LINE_BYTES = 64 * 1024 * 1024
 GZIP_WBITS = 31
@@ -106,6 +107,7 @@ class Journal:
         self._write = write
         self._fd: int | None = None
         self._compressor = zlib.compressobj(wbits=GZIP_WBITS) if path.endswith(".gz") else None
+        self._entries: deque[tuple[int, Event | Sequence[Action]]] = deque()
         self._lines: deque[str] = deque()
         self._lines_bytes = 0
         self._unwritten = bytearray()
@@ -130,19 +132,50 @@ class Journal:
         self._add(to_text({"journal": FORMAT, **untagged(header)}))
 
     def heard(self, symbol_index: int, event: Event) -> None:
-        if self.path:
-            self._add(f'{{"s":{symbol_index},"e":{line_text(event)}}}')
+        self._keep(symbol_index, event)
 
     def decided(self, symbol_index: int, actions: Sequence[Action]) -> None:
-        if self.path and actions:
-            items = ",".join([line_text(action) for action in actions])
+        """`actions` must not change afterwards."""
+        if actions:
+            self._keep(symbol_index, actions)
+
+    def write_down(self) -> None:
+        """Makes lines of what was kept. `run` does it in time; whoever has just sent an order does it while the venue is
+        busy with that, so that it is done before the next frame comes."""
+        entries = self._entries
+        while entries:
+            self._write_down_one(*entries.popleft())
+
+    def _write_down_one(self, symbol_index: int, what: Event | Sequence[Action]) -> None:
+        if isinstance(what, list | tuple):
+            items = ",".join([line_text(action) for action in what])
             self._add(f'{{"s":{symbol_index},"a":[{items}]}}')
+        else:
+            self._add(f'{{"s":{symbol_index},"e":{line_text(what)}}}')
+
+    def _keep(self, symbol_index: int, what: Event | Sequence[Action]) -> None:
+        """Events and actions never change, so their text can be made when there is time."""
+        if not self.path:
+            return
+        if self._fd is None:
+            self._lose()
+            return
+        if not self._entries:
+            self._waiting.set()
+        self._entries.append((symbol_index, what))
+        if self.failed is not None or self._gap_lines or len(self._entries) >= ENTRIES_MAX:
+            self.write_down()
 
     async def run(self) -> None:
         """Writes what is waiting 0.2 s after the first of it came; the only one to try again after a failure."""
         while True:
             await self._waiting.wait()
             await asyncio.sleep(FLUSH_INTERVAL_S)
+            while self._entries:
+                for _ in range(min(len(self._entries), ENTRIES_AT_ONCE)):
+                    self._write_down_one(*self._entries.popleft())
+                if self._entries:
+                    await asyncio.sleep(0)
             self._waiting.clear()
             while self._write_chunk():  # noqa: ASYNC110  (others get their turn between chunks)
                 await asyncio.sleep(0)
@@ -151,8 +184,8 @@ class Journal:
 
     def flush(self) -> None:
         """Hands all that is waiting to the operating system; what it refuses goes on waiting."""
-        while self._write_chunk():
-            pass
+        self.write_down()
+        self._write_lines()
 
     def close(self) -> None:
         """Writes all that is waiting and makes it durable. Lines that come later are lost."""
@@ -189,13 +222,17 @@ class Journal:
         self._lines.append(line + "\n")
         self._lines_bytes += len(line) + 1
         if self._lines_bytes >= CHUNK_BYTES and self.failed is None:
-            self.flush()
+            self._write_lines()
 
     def _lose(self) -> None:
         """From the first lost line to the last that is waiting nothing is taken, so that there is one gap, not many."""
         self.lost_lines += 1
         if self._fd is not None:
             self._gap_lines += 1
+
+    def _write_lines(self) -> None:
+        while self._write_chunk():
+            pass
 
     def _write_chunk(self) -> bool:
         """Whether there is more to write and the disk takes it."""

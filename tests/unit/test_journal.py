@@ -248,6 +248,21 @@ async def test_run_writes_what_waits_after_a_fifth_of_a_second(tmp_path: Path) -
     journal.close()
 
 
+def test_what_was_heard_is_written_down_in_order_however_much_waits(tmp_path: Path) -> None:
+    """Lines are made later than what they tell of: by bites, when an order was sent, and at the end."""
+    path = tmp_path / "j.jsonl"
+    journal = opened(path)
+    for number in range(1, 201):
+        journal.heard(0, price(number))
+        journal.decided(0, [place(number)])
+        if number % 7 == 0:
+            journal.write_down()
+        if number % 50 == 0:
+            journal.flush()
+    journal.close()
+    assert path.read_bytes() == closed_journal(tmp_path / "good.jsonl", events=200).read_bytes()
+
+
 def test_a_quarter_mebibyte_is_written_without_waiting_for_run(tmp_path: Path) -> None:
     disk = Disk()
     journal = opened(tmp_path / "j.jsonl", disk)
@@ -352,6 +367,7 @@ def test_once_a_line_is_lost_no_shorter_one_slips_in_behind_it(
     journal.heard(0, price(1))
     journal.decided(0, [TakeSnapshot(reason="x" * 4000)])
     journal.heard(0, price(2))
+    journal.write_down()
     assert journal.lost_lines == 2
     disk.room = float("inf")
     journal.close()
