@@ -51,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " as its demo",
     )
     parser.add_argument(
+        "--account",
+        choices=("unified", "classic"),
+        help="bitget only: the generation of the account (default: unified)",
+    )
+    parser.add_argument(
         "--allow-mischief",
         action="store_true",
         help="let anybody on this machine make it misbehave, by POST to /_mischief",

@@ -21,14 +21,20 @@ FEED_HISTORY_MAX_S = 36_000.0
 """In the time of the feed, which a speed shortens."""
 
 
-CHOSEN = ("api_key", "api_secret", "passphrase", "unrouted")
+CHOSEN = ("api_key", "api_secret", "passphrase", "unrouted", "account")
 """Settings of the venue that are its own unless they are given."""
+OF_ONE = {
+    "unrouted": ("binance", "has no routes"),
+    "account": ("bitget", "has one kind of account"),
+}
+"""Those that one venue alone has, and what is said of any other."""
 
 
 def run_venue(args: argparse.Namespace) -> int:
     """Raises ConfigError for a feed that cannot be read or a port that is taken."""
-    if args.unrouted and args.venue != "binance":
-        raise ConfigError(f"--unrouted is for binance; {args.venue} has no routes")
+    for name, (only, why) in OF_ONE.items():
+        if getattr(args, name) and args.venue != only:
+            raise ConfigError(f"--{name} is for {only}; {args.venue} {why}")
     synthetic = args.feed.partition(":")[0] == SYNTHETIC
     history_s = min(SYNTHETIC_HISTORY_S * args.speed, FEED_HISTORY_MAX_S) if synthetic else 0.0
     feed = open_feed(args.feed, tuple(args.symbols), time.time_ns())

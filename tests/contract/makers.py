@@ -160,10 +160,12 @@ VARIANTS: dict[str, Maker] = {
             MAKERS["bitget"],
             title="bitget, a classic account",
             settings={"orders_per_s": 10_000, "account": "classic"},
+            long=True,
         ),
     )
 }
-"""Other kinds of accounts at the same venues: the same cards, and no matrix of their own."""
+"""Other kinds of accounts at the same venues: the same cards, and no matrix of their own. Not in `make test`:
+`pytest tests/contract/test_conformance.py -m long -k classic`."""
 
 ROOMY = PaperSettings(
     fill="queue",

@@ -20,8 +20,17 @@ pytestmark = pytest.mark.e2e
 def test_it_trades_survives_being_killed_and_leaves_nothing_open(
     exchange: str, tmp_path: Path
 ) -> None:
+    trades_is_killed_and_leaves_nothing(exchange, tmp_path)
+
+
+@pytest.mark.long
+def test_it_does_on_a_classic_account_of_bitget(tmp_path: Path) -> None:
+    trades_is_killed_and_leaves_nothing("bitget", tmp_path, "--account", "classic")
+
+
+def trades_is_killed_and_leaves_nothing(exchange: str, tmp_path: Path, *options: str) -> None:
     with VenueProcess(
-        exchange, tmp_path, ("--symbols", "ETHUSDT", "--feed", "synthetic:7")
+        exchange, tmp_path, ("--symbols", "ETHUSDT", "--feed", "synthetic:7", *options)
     ) as venue:
         config = live_configuration(venue, tmp_path)
         first = Daemon(tmp_path, config, name="first").start()
