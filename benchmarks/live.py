@@ -6,9 +6,10 @@ Every client trades on `marketmaker.loopback.stopwatch`, a process of its own, w
 a trade to the last of the order. The daemon is `marketmaker run` with journal, state, ledger and risk monitor on; `floor`
 is the least that Python can do (`live_floor.py`), `ccxt` is ccxt.pro watching trades and creating orders with its limiter
 off (`live_ccxt.py`), `nautilus` nautilus_trader when NAUTILUS_PYTHON names an interpreter that has it
-(`live_nautilus.py`). Clients take turns within a round, and a ratio is the median over rounds of a client's figure over
-the floor's in the same round, so that a busy machine disturbs all alike. With the right to, venue and clients run ahead
-of everything else (`--no-priority` leaves that).
+(`live_nautilus.py`). `daemon` is plain Python, `compiled` the same with the core that `make compile` builds, when COMPILED
+names the directory of a build (`build/compiled`). Clients take turns within a round, and a ratio is the median over
+rounds of a client's figure over the floor's in the same round, so that a busy machine disturbs all alike. With the right
+to, venue and clients run ahead of everything else (`--no-priority` leaves that).
 
     closed   one symbol, the next tick follows the order at once: what the software costs
     paced    one symbol, a tick per 20 ms: waking up is in it
@@ -38,6 +39,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+from marketmaker.compiled import VARIABLE  # noqa: E402
 from marketmaker.loopback.stopwatch import configuration, environment  # noqa: E402
 
 TEN = ",".join(f"M{number}USDT" for number in range(10))
@@ -58,7 +60,7 @@ def command(client: str, port: int, directory: str, scenario: Scenario) -> list[
     symbols = scenario.get("symbols", "ETHUSDT").split(",")
     offset = str((levels - 1) * 100)
     match client:
-        case "daemon":
+        case "daemon" | "compiled":
             path = Path(directory) / "config.yaml"
             path.write_text(
                 configuration(port=port, symbols=symbols, levels=levels, directory=directory)
@@ -68,6 +70,14 @@ def command(client: str, port: int, directory: str, scenario: Scenario) -> list[
             python = os.environ["NAUTILUS_PYTHON"]
             return [python, str(HERE / "live_nautilus.py"), str(port), symbols[0], offset]
     return [sys.executable, str(HERE / f"live_{client}.py"), str(port), symbols[0], offset]
+
+
+def environment_of(client: str) -> dict[str, str]:
+    env = {**os.environ, **environment()}
+    env.pop(VARIABLE, None)
+    if client == "compiled":
+        env[VARIABLE] = os.environ["COMPILED"]
+    return env
 
 
 def ahead(priority: bool) -> list[str]:
@@ -121,7 +131,7 @@ def play(client: str, scenario: Scenario, prefix: list[str]) -> dict[str, Any]:
                     argv,
                     stdout=log,
                     stderr=log,
-                    env={**os.environ, **environment()},
+                    env=environment_of(client),
                     cwd=HERE.parent,
                 )
             venue.say(started.pid)
@@ -147,7 +157,7 @@ def play_stop(prefix: list[str]) -> dict[str, Any]:
                     argv,
                     stdout=log,
                     stderr=log,
-                    env={**os.environ, **environment()},
+                    env=environment_of("daemon"),
                     cwd=HERE.parent,
                 )
             venue.say(started.pid)
@@ -223,7 +233,7 @@ def main() -> None:
     parser.add_argument(
         "--ticks", type=int, help="measured ticks of a run, instead of each scenario's"
     )
-    parser.add_argument("--clients", default="floor,daemon,ccxt,nautilus")
+    parser.add_argument("--clients", default="floor,daemon,compiled,ccxt,nautilus")
     parser.add_argument("--only", default="closed,paced,many,burst,quiet,stop,parts")
     parser.add_argument("--no-priority", action="store_true")
     args = parser.parse_args()
@@ -231,6 +241,8 @@ def main() -> None:
     clients = args.clients.split(",")
     if importlib.util.find_spec("ccxt") is None and "ccxt" in clients:
         clients.remove("ccxt")
+    if "COMPILED" not in os.environ and "compiled" in clients:
+        clients.remove("compiled")
     if "NAUTILUS_PYTHON" not in os.environ and "nautilus" in clients:
         clients.remove("nautilus")
     for name in args.only.split(","):

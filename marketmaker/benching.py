@@ -27,6 +27,7 @@ from marketmaker import launch
 from marketmaker.adapters.binance.adapter import Binance
 from marketmaker.adapters.websocket import Link, Session
 from marketmaker.cli import run as run_command
+from marketmaker.compiled import in_use
 from marketmaker.core.position_manager import PositionManager
 from marketmaker.errors import MarketMakerError
 from marketmaker.ledger.writer import Ledger
@@ -99,6 +100,7 @@ def probe_everything(stages: Stages) -> None:
         (ANSWER, Executor, "_answered"),
         (JOURNAL, Journal, "heard"),
         (JOURNAL, Journal, "decided"),
+        (JOURNAL, Journal, "write_down"),
         (LEDGER, Ledger, "note"),
     ):
         stages.probe(stage, owner, name)
@@ -196,7 +198,8 @@ def report(result: dict[str, Any], stages: Stages, *, as_json: bool) -> str:
     lines = [
         f"{result['orders']} orders; from the trade's first byte to the order's last, in us: "
         f"median {latency['p50']:.0f}, 90 % {latency['p90']:.0f}, 99 % {latency['p99']:.0f}",
-        f"CPU per order {result['cpu_us_per_order']:.0f} us, memory {result['rss_mib']:.0f} MiB",
+        f"CPU per order {result['cpu_us_per_order']:.0f} us, memory {result['rss_mib']:.0f} MiB; "
+        f"{'the compiled core' if in_use() else 'plain Python'}",
         "",
         "where it goes, us per order, everything that belongs to one counted (trade, answer, order events):",
     ]
