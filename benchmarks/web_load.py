@@ -212,14 +212,15 @@ def measure(args: argparse.Namespace) -> int:
                 samples[place] += now - then
         print(
             f"round {turn + 1}: quiet p99 {quantile(edges, quiet, 0.99) * 1e6:.0f} us of {sum(quiet)}, "
-            f"loaded p99 {quantile(edges, loaded, 0.99) * 1e6:.0f} us of {sum(loaded)}",
+            f"loaded p99 {quantile(edges, loaded, 0.99) * 1e6:.0f} us of {sum(loaded)}, "
+            f"{answered.value / args.seconds:.0f} requests a second answered",
             flush=True,
         )
     rate = total / (args.rounds * args.seconds)
     for share in (0.5, 0.9, 0.99):
         ratio = quantile(edges, loaded, share) / quantile(edges, quiet, share)
         print(f"p{share * 100:g}: loaded / quiet = {ratio:.2f}")
-    print(f"answered {rate:.0f} requests a second")
+    print(f"answered {rate:.0f} requests a second with 200")
     return 0
 
 
