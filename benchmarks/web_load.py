@@ -26,7 +26,7 @@ from typing import Any, cast
 import uvloop
 
 ROOT = Path(__file__).resolve().parents[1]
-CONNECTIONS = 32
+CONNECTIONS = 128
 BEAT_S = 0.001
 CONFIG = """
 mode: paper

@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +23,7 @@ from marketmaker.alerts import wire
 from marketmaker.alerts.post import post
 from marketmaker.alerts.rules import Alert, Digest, Message, body, rules_for, title
 from marketmaker.errors import ConfigError
+from marketmaker.give_way import give_way
 from marketmaker.model.action import Severity
 from marketmaker.model.settings import AlertSettings, HeartbeatSettings
 from marketmaker.no_dumps import forbid_core_dumps
@@ -214,8 +214,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     forbid_core_dumps(undumpable=True)
-    with suppress(OSError):
-        os.nice(PRIORITY)
+    give_way(PRIORITY)
     report = Reports(sys.stdout.fileno())
     lines = iter(sys.stdin.buffer.readline, b"")
     first = next(lines, b"")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
-import os
 import signal
 import socket
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
+from marketmaker.give_way import give_way
 from marketmaker.no_dumps import forbid_core_dumps
 from marketmaker.web.door import Door
 from marketmaker.web.guard import Guard
@@ -93,10 +93,7 @@ def main() -> None:
     numbers = [int(text) for text in sys.argv[1:]]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     forbid_core_dumps(undumpable=True)
-    with suppress(OSError):
-        os.nice(PRIORITY)
-        if hasattr(os, "SCHED_BATCH"):
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    give_way(PRIORITY)
     link, *listeners = [socket.socket(fileno=number) for number in numbers]
     for sock in (link, *listeners):
         sock.setblocking(False)

@@ -58,18 +58,19 @@ ROOMS = {
         outside=names("yaml keyring"),
     ),
     "alerts": Room(
-        ours=names("model errors runtime.log_events no_dumps"),
+        ours=names("model errors runtime.log_events no_dumps give_way"),
         outside=names("apprise structlog"),
     ),
     "crash": Room(ours=names("logs")),
     "no_dumps": Room(ours=names("errors")),
+    "give_way": Room(),
     "doctor": Room(ours=ANYTHING),
     "herald": Room(ours=ANYTHING),
     "private_files": Room(ours=names("errors")),
     "vault": Room(ours=names("errors private_files"), outside=names("cryptography")),
     "venues": Room(ours=names("model errors sim.instruments")),
     "logs": Room(ours=names("errors"), outside=names("structlog")),
-    "web": Room(ours=names("model errors ledger no_dumps"), outside=ANYTHING),
+    "web": Room(ours=names("model errors ledger no_dumps give_way"), outside=ANYTHING),
     "cli": Room(
         ours=names(
             "model errors ledger config venues runtime.journal runtime.wire_format private_files vault alerts logs token_file"

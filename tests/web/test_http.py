@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from marketmaker.__main__ import main
+from marketmaker.give_way import SESSION_NICE
+from marketmaker.web.__main__ import PRIORITY
 from marketmaker.web.routes import ROUTES, Access
 from tests.support.daemon import run_command, write_config
 from tests.support.web import PAPER, TOKEN, Site, serving
@@ -308,6 +310,14 @@ def test_a_web_process_that_dies_is_started_anew_and_trading_goes_on(tmp_path: P
         (child,) = [int(text) for text in children.read_text().split()]
         environment = Path(f"/proc/{child}/environ").read_bytes()
         assert b"MARKETMAKER" not in environment and TOKEN.encode() not in environment
+        autogroup = Path(f"/proc/{child}/autogroup")
+        if (
+            autogroup.exists()
+        ):  # without it the session of the web process would weigh as much as trading
+            assert autogroup.read_text().split()[-1] == str(SESSION_NICE)
+        assert os.getpriority(os.PRIO_PROCESS, child) == min(
+            os.getpriority(os.PRIO_PROCESS, site.daemon.process.pid) + PRIORITY, 19
+        )
         placed = site.status()["counters"]["orders_placed"]
         os.kill(child, signal.SIGKILL)
         site.until(site.is_up, "a new web process")
