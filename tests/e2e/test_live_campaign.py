@@ -38,7 +38,7 @@ REHEARSED = [venue.id for venue in VENUES.values() if venue.available and venue.
 KILLS = int(os.environ.get("KILLS", "100"))
 MARKET_S = float(os.environ.get("MARKET_S", "600"))
 CUT_EVERY_S = 20.0
-AGREE_WITHIN_S = 60.0
+AGREE_WITHIN_S = 180.0
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 FAULTS: tuple[dict[str, object], ...] = (
     {"lose_answers": 1},
@@ -158,7 +158,7 @@ def test_no_order_and_no_lot_is_lost_or_doubled(
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]
     more = f"execution: {{request_timeout: 3}}\nhttp: {{listen: 127.0.0.1:{port}}}\n"
-    feed = ("--symbols", "ETHUSDT", "--feed", "synthetic:11", "--speed", "20")
+    feed = ("--symbols", "ETHUSDT", "--feed", "synthetic:11", "--speed", "8")
     with VenueProcess(exchange, tmp_path, feed) as venue:
         config = live_configuration(venue, tmp_path, more=more)
         campaign = Campaign(venue, tmp_path, config, port, rng)

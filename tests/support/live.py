@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import string
 import subprocess
 import sys
 import time
 import urllib.request
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ CREDENTIALS = {
 }
 CREDENTIALS_OF = {"backpack": {"api_key": PUBLIC_KEY, "api_secret": SEED}}
 START_S = 120.0
+TAG_LETTERS = string.digits + string.ascii_lowercase
 POLL_S = 0.05
 
 
@@ -81,6 +84,13 @@ class VenueProcess:
             return found
 
 
+def tag_of(folder: Path) -> str:
+    """The same for every life in this folder and another elsewhere: two runs with one tag on one account exclude each
+    other on the whole machine, and every rehearsed venue has the same account."""
+    number = zlib.crc32(str(folder).encode())
+    return "t" + "".join(TAG_LETTERS[number // len(TAG_LETTERS) ** n % 36] for n in range(2))
+
+
 def live_configuration(
     venue: VenueProcess, folder: Path, *, exchange: str = "", more: str = "", symbols: str = ""
 ) -> Path:
@@ -95,7 +105,7 @@ def live_configuration(
     text = f"""
 mode: live
 exchange: {exchange or venue.venue}
-bot_tag: mm1
+bot_tag: "{tag_of(folder)}"
 endpoints:
 {endpoints}
 credentials:
