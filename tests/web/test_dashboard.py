@@ -103,6 +103,12 @@ def journal_since(path: Path, offset: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.startswith(b"{")]
 
 
+def told(site: Site, kind: str, start: str) -> list[dict[str, Any]]:
+    """The news of a kind that begin so."""
+    news = site.get(f"/news?kind={kind}").json["news"]
+    return [each for each in news if each["text"].startswith(start)]
+
+
 def test_price_and_ladder_move_and_a_fill_is_marked(browser: Any, site: Site) -> None:
     look = Look(browser, site, DESKTOP, "en-GB")
     price = look.text("#figures .figure:first-child .value")
@@ -129,16 +135,9 @@ def test_pause_stops_orders_at_the_venue_within_a_second(browser: Any, site: Sit
     look.page.click("#dialog-yes")
     look.page.wait_for_selector('#standing[data-state="paused"]', timeout=WITHIN_MS)
     assert "operator" in look.text("#standing-reason")
-    (asked,) = [
-        each
-        for each in site.get("/news?kind=operator").json["news"]
-        if each["text"].startswith("pause done")
-    ]
-    (shut,) = [
-        each
-        for each in site.get("/news?kind=gate").json["news"]
-        if each["text"].startswith("paused gate shut")
-    ]
+    site.until(lambda: bool(told(site, "operator", "pause done")), "that the pause is done")
+    (asked,) = told(site, "operator", "pause done")
+    (shut,) = told(site, "gate", "paused gate shut")
     assert (asked["time_ms"] - shut["time_ms"]) / 1000 < PAUSE_TAKES_S
     placed = site.status()["counters"]
     row = site.status()
