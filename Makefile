@@ -16,6 +16,7 @@ HTTP ?= 127.0.0.1:8420
 START ?= 0
 MINUTES ?= 10
 JOBS ?= 2
+WORKERS ?= 3
 HYPOTHESIS_PROFILE ?= ci
 export HYPOTHESIS_PROFILE
 
@@ -27,12 +28,12 @@ endif
 run: $(VENV)/.daemon ## make markets on the paper exchange until Ctrl-C (CONFIG=file, HTTP=address of the dashboard)
 	@$(PY) .ci/foreground.py $(PY) -m marketmaker run $(CONFIG) --http $(HTTP)
 
-test: $(VENV)/.dev ## format, lint, types, tests, coverage of the core
+test: $(VENV)/.dev ## format, lint, types, tests, coverage of the core (WORKERS=processes)
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy --strict marketmaker
-	@$(PY) -m pytest tests/unit tests/property --cov=marketmaker.core --cov-branch --cov-fail-under=95
-	@$(PY) -m pytest -m 'not long' tests/contract tests/wire tests/sim tests/backtest tests/e2e tests/web
+	@$(PY) -m pytest -n $(WORKERS) tests/unit tests/property --cov=marketmaker.core --cov-branch --cov-fail-under=95
+	@$(PY) -m pytest -n $(WORKERS) -m 'not long' tests/contract tests/wire tests/sim tests/backtest tests/e2e tests/web
 
 lint: $(VENV)/.dev ## format, lint and types only
 	@$(PY) -m ruff format --check .

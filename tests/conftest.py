@@ -1,14 +1,18 @@
-"""What every test may use: hypothesis profiles and the folder of recorded market data."""
+"""What every test may use: hypothesis profiles, the folder of recorded market data, and how tests share processes."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parent.parent
+STAGED = ("tests/e2e/", "tests/web/", "tests/backtest/")
 
 settings.register_profile(
     "ci",
@@ -30,3 +34,18 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no recorded market data at {folder} (set MARKETMAKER_DATA)")
     return folder
+
+
+class ByStage(LoadScopeScheduling):
+    """What shares a costly stage runs in one process: a venue's cards, and a file that starts servers or browsers."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path, _, name = nodeid.partition("::")
+        if path.endswith("/test_conformance.py") and "[" in name:
+            return f"conformance of {re.split(r'[]-]', name.partition('[')[2])[0]}"
+        return path if path.startswith(STAGED) else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStage:
+    return ByStage(config, log)
