@@ -33,7 +33,7 @@ test: $(VENV)/.dev ## format, lint, types, tests, coverage of the core (WORKERS=
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy --strict marketmaker
 	@$(PY) -m pytest -n $(WORKERS) tests/unit tests/property --cov=marketmaker.core --cov-branch --cov-fail-under=95
-	@$(PY) -m pytest -n $(WORKERS) -m 'not long' tests/contract tests/wire tests/sim tests/backtest tests/e2e tests/web
+	@$(PY) -m pytest -n $(WORKERS) --dist loadscope -m 'not long' tests/contract tests/wire tests/sim tests/backtest tests/e2e tests/web
 
 lint: $(VENV)/.dev ## format, lint and types only
 	@$(PY) -m ruff format --check .

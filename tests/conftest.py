@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGED = ("tests/e2e/", "tests/web/", "tests/backtest/")
 
 settings.register_profile(
     "ci",
@@ -37,15 +36,15 @@ def data_dir() -> Path:
 
 
 class ByStage(LoadScopeScheduling):
-    """What shares a costly stage runs in one process: a venue's cards, and a file that starts servers or browsers."""
+    """What shares a stage runs in one process: a venue's cards, else a file. Every simulation stands alone."""
 
     def _split_scope(self, nodeid: str) -> str:
         path, _, name = nodeid.partition("::")
         if path.endswith("/test_conformance.py") and "[" in name:
             return f"conformance of {re.split(r'[]-]', name.partition('[')[2])[0]}"
-        return path if path.startswith(STAGED) else nodeid
+        return nodeid if path.startswith("tests/sim/") else path
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStage:
-    return ByStage(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStage | None:
+    return ByStage(config, log) if config.getvalue("dist") == "loadscope" else None
