@@ -1,9 +1,10 @@
 """The daemon's side of the ledger: rows are taken without waiting and written in batches, in order.
 
 What a row is made of is taken into a queue; `run` makes the rows of a second a few at a time and hands them to the
-database at once, in one transaction and, where time is real, in a thread of its own that gives way to those who trade.
-Every statement may be made twice without doing more than once, so a
-batch whose commit nobody confirmed is simply written again, and a trade told by stream, answer and snapshot is one.
+database at once, in one transaction and, where time is real, in a thread of its own. That keeps the priority of the
+process: one of a lower priority, put aside while it holds the interpreter, would keep everybody waiting. Every statement
+may be made twice without doing more than once, so a batch whose commit nobody confirmed is simply written again, and a
+trade told by stream, answer and snapshot is one.
 
 A database that does not take rows for `PATIENCE_S` is said to have failed (`on_failure`): new risk waits, the rows
 wait too, up to `MAX_WAITING_ROWS`. Beyond that they are counted as lost and the ledger says so itself (`gaps`); from
@@ -14,9 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -65,8 +63,6 @@ from marketmaker.model.order import Fill
 
 FLUSH_INTERVAL_S = 1.0
 PATIENCE_S = 5.0
-PRIORITY = 10
-"""As `nice` counts."""
 BATCH_ROWS = 5_000
 ROWS_AT_ONCE, ROWS_SORTED_AT_ONCE, PAUSES_MAX = 4, 32, 512
 GIVE_WAY_S = 0.0025
@@ -118,7 +114,7 @@ class Ledger:
         self._next_number = 1
         self._on_failure = on_failure
         self._on_recovered = on_recovered
-        self._thread = ThreadPoolExecutor(1, "ledger", stand_back) if in_thread else None
+        self._thread = ThreadPoolExecutor(1, "ledger") if in_thread else None
         self._waiting: deque[Taken] = deque()
         self._closing = False
         self._troubled_since_s: float | None = None
@@ -431,10 +427,3 @@ class Ledger:
 def slices(rows: Sequence[Taken], size: int) -> Iterator[Sequence[Taken]]:
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
-
-
-def stand_back() -> None:
-    """This thread never takes a processor from one that trades."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PRIORITY)
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

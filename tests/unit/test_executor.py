@@ -32,6 +32,7 @@ from marketmaker.model.settings import ExecutionSettings
 from marketmaker.runtime.event_queue import EventQueue
 from marketmaker.runtime.executor import Channel, Executor, OrderAction
 from marketmaker.runtime.rate_limit import TokenBucket
+from marketmaker.runtime.turn import Turn
 from marketmaker.sim.loop import LoopClock
 from tests.support.fakes import (
     CAPABILITIES,
@@ -137,6 +138,32 @@ def virtual(
 
 def sequences(batches: Sequence[tuple[str, Sequence[NewOrder]]]) -> list[tuple[str, list[int]]]:
     return [(name[0], [o.client_order_id.sequence for o in batch]) for name, batch in batches]
+
+
+def test_an_answer_is_acted_on_in_its_own_callback_where_the_adapter_takes_turns() -> None:
+    """Whoever consumes the queue has heard it before anything else of the loop runs."""
+
+    async def main(clock: LoopClock) -> None:
+        bench, turn, happened = Bench(clock), Turn(), list[str]()
+        bench.executor._turn = turn
+        queue = EventQueue(turn=turn)
+        bench.channels["ETHUSDT"] = Channel(
+            name="ETHUSDT", instrument=make_instrument("ETHUSDT"), queue=queue
+        )
+        answered = bench.executor._hear_places
+
+        def hear(*answer: Any) -> None:
+            asyncio.get_running_loop().call_soon(happened.append, "the loop went on")
+            answered(*answer)
+
+        bench.executor._hear_places = hear  # type: ignore[method-assign]
+        queue.serve(lambda event: happened.append(type(event).__name__), pytest.fail)
+        bench.place(make_order(1))
+        await bench.settle()
+        await asyncio.sleep(0)
+        assert happened == ["OrderReported", "the loop went on"]
+
+    run_virtual(main)
 
 
 # Sending
