@@ -26,6 +26,8 @@ from tests.support.paper import QuietFeed, make_quote, make_trade
 BID, ASK = 300_000, 300_010
 """ETHUSDT when the block begins: 3000.00 to 3000.10, 1 ETH on each side. BTCUSDT: the same in its ticks."""
 DEADLINE_S = 5.0
+UNTIL_S = 30.0
+"""Only a failure waits so long; a busy machine may need some of it."""
 PAPER = PaperSettings(fill="touch", balance=Decimal(10_000), leverage=Decimal(5))
 
 
@@ -197,6 +199,6 @@ def order_params(**changes: object) -> dict[str, object]:
 
 async def until(true: Callable[[], bool]) -> None:
     """Let the loop run until it is so. Raises TimeoutError."""
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(UNTIL_S):
         while not true():  # noqa: ASYNC110  (what is waited for has no event of its own)
             await asyncio.sleep(0.002)
