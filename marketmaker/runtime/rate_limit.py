@@ -1,7 +1,7 @@
 """A token bucket for order messages: how many may leave now, and how long until the next may.
 
 Pure: time comes in as an argument. Levels are integers in 10**-12 tokens, so that any rate in thousandths of a token
-per second adds a whole number per nanosecond and nothing drifts.
+per second adds a whole number per nanosecond and nothing drifts. A finer rate is rounded down: never more than allowed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from marketmaker.adapters.protocol import Capabilities
 from marketmaker.model.settings import ExecutionSettings
 
 TOKEN = 10**12
+FLOAT_SLACK = 1e-6
 
 
 class TokenBucket:
@@ -32,7 +33,7 @@ class TokenBucket:
         self._level = min(level, self._full)
 
     def _set(self, rate_per_s: float, burst: int, reserve: float) -> None:
-        gain_per_ns = round(rate_per_s * 1000)
+        gain_per_ns = int(rate_per_s * 1000 + FLOAT_SLACK)
         if gain_per_ns < 1 or burst < 1 or not 0 <= reserve <= 1:
             raise ValueError(f"impossible budget: {rate_per_s}/s, burst {burst}, reserve {reserve}")
         self.burst = burst

@@ -31,6 +31,15 @@ def test_the_wait_is_exact_to_the_nanosecond() -> None:
     assert bucket.take(1, wait, cancel=True)
 
 
+def test_a_rate_finer_than_a_thousandth_is_rounded_down_and_a_float_that_is_not() -> None:
+    """Seeds with a thin budget: 5.5687 a second became 5.569, and a message too many left within the hour."""
+    fine, exact = TokenBucket(5.5687, burst=10**5, reserve=0), TokenBucket(1.001, 10**5, 0)
+    for bucket in (fine, exact):
+        assert bucket.take(10**5, 0, cancel=True)
+    assert fine.available(10_000 * NS, cancel=True) == 55_680
+    assert exact.available(1_000 * NS, cancel=True) == 1_001
+
+
 def test_nothing_drifts_over_a_day_of_odd_steps() -> None:
     """However time is cut up, exactly rate times time comes back."""
     bucket = TokenBucket(7, burst=10**7, reserve=0)
