@@ -193,6 +193,18 @@ class CountedTable(dict[Any, Any]):
         return super().__getitem__(key)
 
 
+class CountedRow(dict[Any, Any]):
+    """What one state makes of each thing heard, looked up in the counted table."""
+
+    def __init__(self, table: CountedTable, state: SlotState, row: dict[Any, Any]) -> None:
+        super().__init__(row)
+        self._table = table
+        self._state = state
+
+    def __getitem__(self, heard: Any) -> Any:
+        return self._table[self._state, heard]
+
+
 @dataclass(eq=False, kw_only=True)
 class Process:
     """One life of the daemon."""
@@ -706,13 +718,13 @@ def logs_to(observer: Observer | None, loop: VirtualTimeLoop) -> Iterator[None]:
 
 @contextmanager
 def counted_transitions() -> Iterator[CountedTable]:
-    table = slot_table.TRANSITIONS
-    counted = CountedTable(table)
-    slot_table.TRANSITIONS = counted
+    counted = CountedTable(slot_table.TRANSITIONS)
+    rows = dict(slot_table.OUTCOMES)
+    slot_table.OUTCOMES.update({s: CountedRow(counted, s, row) for s, row in rows.items()})
     try:
         yield counted
     finally:
-        slot_table.TRANSITIONS = table
+        slot_table.OUTCOMES.update(rows)
 
 
 def shrink(task: Task, violation: Violation) -> Task:
