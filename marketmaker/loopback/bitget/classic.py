@@ -14,6 +14,7 @@ from marketmaker.loopback.bitget.side import (
     Side,
     between,
     cancel_reason,
+    named_by,
     own_id,
     page,
     status_of,
@@ -237,7 +238,7 @@ def place_one(venue: LoopbackBitget, row: Json) -> Json:
         order = venue.desk.place(ticket)
     except Rejected as error:
         raise refused(error, "classic") from error
-    return {"orderId": str(order.order_id), "clientOid": own_id(order)}
+    return named_by(order)
 
 
 def cancel_one(venue: LoopbackBitget, row: Json) -> Json:
@@ -245,7 +246,7 @@ def cancel_one(venue: LoopbackBitget, row: Json) -> Json:
         order = venue.desk.cancel(find(venue, row))
     except OrderNotFound as error:
         raise refused(error, "classic") from error
-    return {"orderId": str(order.order_id), "clientOid": own_id(order)}
+    return named_by(order)
 
 
 def find(venue: LoopbackBitget, row: Json) -> Order | None:
@@ -295,7 +296,7 @@ def cancel_all(venue: LoopbackBitget, params: Json) -> Any:
     gone = [order for each in chosen(venue, params) for order in venue.desk.cancel_all(each.name)]
     if not gone:
         raise Refusal("22001", "No order to cancel")
-    rows = [{"orderId": str(order.order_id), "clientOid": own_id(order)} for order in gone]
+    rows = [named_by(order) for order in gone]
     return {"successList": rows, "failureList": []}
 
 

@@ -53,6 +53,11 @@ def own_id(order: Order) -> str:
     return str(order.order_id + 1) if made else order.client_id
 
 
+def named_by(order: Order) -> Json:
+    """What is answered for an order that was taken, changed or cancelled."""
+    return {"orderId": str(order.order_id), "clientOid": own_id(order)}
+
+
 def status_of(order: Order) -> str:
     match order.status:
         case OrderStatus.OPEN:

@@ -15,6 +15,7 @@ from marketmaker.loopback.bitget.side import (
     Side,
     between,
     cancel_reason,
+    named_by,
     own_id,
     page,
     status_of,
@@ -235,7 +236,7 @@ def place_one(venue: LoopbackBitget, row: Json) -> Json:
         order = venue.desk.place(ticket)
     except Rejected as error:
         raise refused(error, "unified") from error
-    return {"orderId": str(order.order_id), "clientOid": own_id(order)}
+    return named_by(order)
 
 
 def cancel_one(venue: LoopbackBitget, row: Json) -> Json:
@@ -243,7 +244,7 @@ def cancel_one(venue: LoopbackBitget, row: Json) -> Json:
         order = venue.desk.cancel(find(venue, row))
     except OrderNotFound as error:
         raise refused(error, "unified") from error
-    return {"orderId": str(order.order_id), "clientOid": own_id(order)}
+    return named_by(order)
 
 
 def find(venue: LoopbackBitget, row: Json) -> Order | None:
@@ -289,7 +290,7 @@ def cancel_many(venue: LoopbackBitget, params: Any) -> Any:
 
 def cancel_all(venue: LoopbackBitget, params: Json) -> Any:
     gone = [order for each in chosen(venue, params) for order in venue.desk.cancel_all(each.name)]
-    rows = [{"orderId": str(order.order_id), "clientOid": own_id(order)} for order in gone]
+    rows = [named_by(order) for order in gone]
     return {"list": rows}
 
 
@@ -308,7 +309,7 @@ def modify(venue: LoopbackBitget, params: Json) -> Any:
         venue.desk.amend(order, price, qty)
     except VenueError as error:
         raise refused(error, "unified") from error
-    return {"orderId": str(order.order_id), "clientOid": own_id(order)}
+    return named_by(order)
 
 
 def get_order(venue: LoopbackBitget, params: Json) -> Any:
