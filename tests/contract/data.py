@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from marketmaker.errors import ConfigError, NotSent, OutcomeUnknown, VenueError
+from marketmaker.model.market import Candle
 from marketmaker.model.settings import Credentials
 from tests.contract.bench import MID, Bench
 from tests.contract.cards import card
@@ -140,13 +141,19 @@ async def a_stream_that_nobody_wants_any_more_is_given_up(bench: Bench) -> None:
 async def an_open_candle_is_told_with_the_trades_of_its_time(bench: Bench) -> None:
     await bench.not_at_the_turn()
     bench.trade(MID + 20, 100)
-    await bench.until(
-        lambda: any(candle.high >= 3000.2 and not candle.closed for candle in bench.candles.candles)
-    )
-    candle = bench.candles.candles[-1]
+
+    def with_the_trade() -> list[Candle]:
+        return [
+            each
+            for each in bench.candles.candles
+            if each.high >= 3000.2 and each.volume > 0 and not each.closed
+        ]
+
+    await bench.until(with_the_trade)
+    candle = with_the_trade()[-1]
     assert (candle.symbol, candle.interval_s) == ("ETHUSDT", 60)
     assert candle.open_ts_ns % 60_000_000_000 == 0
-    assert candle.low <= candle.close <= candle.high and candle.volume > 0
+    assert candle.low <= candle.close <= candle.high
 
 
 @card(DATA)
