@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import Any
 
 from marketmaker.adapters.parsing import Steps
+from marketmaker.errors import ConfigError
 from marketmaker.model.instrument import Instrument
 
 
@@ -28,3 +31,13 @@ class Contract:
         self.price = Steps(instrument.tick_size)
         self.qty = Steps(instrument.lot_size if qty_step is None else qty_step)
         self.parts: dict[Any, Any] = {}
+
+
+def not_tradable(venue: str, name: str, known: Iterable[str], standing: str = "") -> ConfigError:
+    """`known`: the names that could be meant; `standing`: what the venue says of one that it lists."""
+    near = ", ".join(get_close_matches(name.upper(), list(known), n=3, cutoff=0.5))
+    return ConfigError(
+        f"{venue} has no tradable perpetual {name!r}"
+        + (f" ({standing})" if standing else "")
+        + (f"; near it: {near}" if near else "")
+    )

@@ -1,12 +1,12 @@
 """Who listens to what: the listeners of prices, candles and orders by symbol, and the session that serves them.
 
-A `stream_*` method of an adapter joins a feed, holds the session, and leaves again; these are the parts it is made of.
+A `stream_*` method of an adapter joins a feed, holds the session, and leaves again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -17,7 +17,7 @@ from marketmaker.adapters.funding import FundingBook, Payment
 from marketmaker.adapters.protocol import CandleListener, OrderListener, PriceListener
 from marketmaker.adapters.subscriptions import Subscriptions
 from marketmaker.adapters.venue_clock import VenueClock
-from marketmaker.adapters.websocket import Link, Session
+from marketmaker.adapters.websocket import Session
 from marketmaker.errors import MalformedMessage, NotSent, StreamBroken
 from marketmaker.model.account import Position
 from marketmaker.model.instrument import Ticks
@@ -50,20 +50,26 @@ class PriceFeeds:
     def __init__(self) -> None:
         self.of: dict[str, PriceFeed] = {}
 
-    @contextmanager
-    def joined(
-        self, symbol: str, contract: Contract, listener: PriceListener, last: Callable[[], None]
-    ) -> Iterator[None]:
-        """`last` is called when nobody listens to the symbol any more."""
+    async def follow(
+        self,
+        contract: Contract,
+        names: Sequence[str],
+        listener: PriceListener,
+        *,
+        session: Session,
+        topics: Subscriptions,
+    ) -> None:
+        """Until cancelled. The topics `names` are given up when nobody listens to the contract any more."""
+        symbol = contract.symbol
         feed = self.of.setdefault(symbol, PriceFeed(contract))
         feed.listeners.append(listener)
         try:
-            yield
+            await stream_topics(session, topics, names, listener)
         finally:
             leave(feed.listeners, listener)
             if not feed.listeners:
                 del self.of[symbol]
-                last()
+                topics.unsubscribe(session, names)
 
     def up(self) -> None:
         for listener in self._all():
@@ -83,26 +89,29 @@ class CandleFeeds:
     def __init__(self) -> None:
         self.of: dict[tuple[str, int], list[CandleListener]] = {}
 
-    @contextmanager
-    def joined(
+    async def follow(
         self,
-        keys: Sequence[tuple[str, int]],
+        names: Mapping[str, str],
+        interval_s: int,
         listener: CandleListener,
-        last: Callable[[Sequence[tuple[str, int]]], None],
-    ) -> Iterator[None]:
-        """`last` gets the keys that nobody listens to any more."""
-        for key in keys:
-            self.of.setdefault(key, []).append(listener)
+        *,
+        session: Session,
+        topics: Subscriptions,
+    ) -> None:
+        """Until cancelled. `names`: the topic of each symbol, given up when nobody listens to it any more."""
+        for symbol in names:
+            self.of.setdefault((symbol, interval_s), []).append(listener)
         try:
-            yield
+            await stream_topics(session, topics, names.values(), listener)
         finally:
             gone = []
-            for key in keys:
+            for symbol, name in names.items():
+                key = (symbol, interval_s)
                 leave(self.of[key], listener)
                 if not self.of[key]:
                     del self.of[key]
-                    gone.append(key)
-            last(gone)
+                    gone.append(name)
+            topics.unsubscribe(session, gone)
 
     def hear(self, candle: Candle) -> None:
         for listener in self.of.get((candle.symbol, candle.interval_s), ()):
@@ -227,7 +236,3 @@ async def hold_until_one_fails(
     finally:
         for task in mine:
             task.cancel()
-
-
-async def nothing_to_say(link: Link) -> None:
-    """The greeting of a socket whose address says it all."""

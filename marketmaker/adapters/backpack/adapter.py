@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from decimal import Decimal
-from difflib import get_close_matches
 from typing import Any
 
 from marketmaker.adapters.backpack.build import Signer, build_order, build_subscribe
@@ -78,13 +77,12 @@ from marketmaker.adapters.backpack.wire import (
     read_time,
     read_trade,
 )
-from marketmaker.adapters.contract import Contract
+from marketmaker.adapters.contract import Contract, not_tradable
 from marketmaker.adapters.feeds import (
     CandleFeeds,
     OrderFeeds,
     PriceFeeds,
     hold_until_one_fails,
-    stream_topics,
 )
 from marketmaker.adapters.frames import Malformed
 from marketmaker.adapters.funding import Payment
@@ -182,29 +180,23 @@ class Backpack:
         self._prices = sessions.make(
             "prices",
             endpoints.ws_public_url,
-            greet=self._greet_prices,
+            topics=self._price_topics,
+            feeds=self._price_feeds,
             on_message=self._hear_price,
-            on_up=self._price_feeds.up,
-            on_down=self._price_feeds.down,
-            on_gone=lambda link, _: self._price_topics.forget(link),
         )
         self._candles = sessions.make(
             "candles",
             endpoints.ws_public_url,
-            greet=self._greet_candles,
+            topics=self._candle_topics,
+            feeds=self._candle_feeds,
             on_message=self._hear_candle,
-            on_up=self._candle_feeds.up,
-            on_down=self._candle_feeds.down,
-            on_gone=lambda link, _: self._candle_topics.forget(link),
         )
         self._private = sessions.make(
             "order stream",
             endpoints.ws_private_url or endpoints.ws_public_url,
-            greet=self._greet_private,
+            topics=self._private_topics,
+            feeds=self._order_feeds,
             on_message=self._hear_private,
-            on_up=self._order_feeds.up,
-            on_down=self._order_feeds.down,
-            on_gone=lambda link, _: self._private_topics.forget(link),
         )
 
     def _topics(self) -> Subscriptions:
@@ -270,13 +262,9 @@ class Backpack:
     async def fetch_instrument(self, name: str) -> Instrument:
         row = self._rows.get(name)
         if row is None or not is_tradable(row):
-            known = [each for each, row in self._rows.items() if is_tradable(row)]
-            near = ", ".join(get_close_matches(name.upper(), known, n=3, cutoff=0.5))
-            raise ConfigError(
-                f"{VENUE} has no tradable perpetual {name!r}"
-                + (f" (state {row.orderBookState})" if row else "")
-                + (f"; near it: {near}" if near else "")
-            )
+            known = (each for each, row in self._rows.items() if is_tradable(row))
+            standing = f"state {row.orderBookState}" if row else ""
+            raise not_tradable(VENUE, name, known, standing)
         maker, taker = MAKER_FEE, TAKER_FEE
         if self._keyed:
             account = read_account(await self._ask(f"{API}/account", operation="fees"))
@@ -495,13 +483,9 @@ class Backpack:
     async def stream_prices(self, instrument: Instrument, listener: PriceListener) -> None:
         contract = self._contract(instrument)
         names = [f"trade.{contract.symbol}", f"markPrice.{contract.symbol}"]
-        with self._price_feeds.joined(
-            contract.symbol,
-            contract,
-            listener,
-            lambda: self._price_topics.unsubscribe(self._prices, names),
-        ):
-            await stream_topics(self._prices, self._price_topics, names, listener)
+        await self._price_feeds.follow(
+            contract, names, listener, session=self._prices, topics=self._price_topics
+        )
 
     async def stream_candles(
         self, symbols: Sequence[str], interval_s: int, listener: CandleListener
@@ -509,17 +493,15 @@ class Backpack:
         """Symbols the venue does not have stay silent. Raises ConfigError for an interval it does not have."""
         if interval_s not in INTERVALS:
             raise ConfigError(f"{VENUE} has no candles of {interval_s} s")
-        keys = [(symbol, interval_s) for symbol in symbols if symbol in self._rows]
-
-        def topic(symbol: str, seconds: int) -> str:
-            return f"kline.{INTERVALS[seconds]}.{self._rows[symbol].symbol}"
-
-        def left(gone: Sequence[tuple[str, int]]) -> None:
-            self._candle_topics.unsubscribe(self._candles, [topic(*key) for key in gone])
-
-        with self._candle_feeds.joined(keys, listener, left):
-            names = [topic(*key) for key in keys]
-            await stream_topics(self._candles, self._candle_topics, names, listener)
+        interval = INTERVALS[interval_s]
+        names = {
+            symbol: f"kline.{interval}.{self._rows[symbol].symbol}"
+            for symbol in symbols
+            if symbol in self._rows
+        }
+        await self._candle_feeds.follow(
+            names, interval_s, listener, session=self._candles, topics=self._candle_topics
+        )
 
     async def stream_orders(self, instrument: Instrument, listener: OrderListener) -> None:
         if not self._keyed:
@@ -530,15 +512,6 @@ class Backpack:
                 listener.stream_up()
             mine = [self._tasks.own(self._private.hold())]
             await hold_until_one_fails(mine, self._services)
-
-    async def _greet_prices(self, link: Link) -> None:
-        await self._price_topics.subscribe(self._prices, link)
-
-    async def _greet_candles(self, link: Link) -> None:
-        await self._candle_topics.subscribe(self._candles, link)
-
-    async def _greet_private(self, link: Link) -> None:
-        await self._private_topics.subscribe(self._private, link)
 
     def _refused(self, session: Session, link: Link, error: bytes) -> None:
         """The only answer to a subscription there is."""

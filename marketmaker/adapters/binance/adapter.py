@@ -7,7 +7,6 @@ import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -108,15 +107,13 @@ from marketmaker.adapters.binance.wire import (
     read_symbol_config,
     read_trades,
 )
-from marketmaker.adapters.contract import Contract
+from marketmaker.adapters.contract import Contract, not_tradable
 from marketmaker.adapters.dead_man import DeadMansSwitch
 from marketmaker.adapters.feeds import (
     CandleFeeds,
     OrderFeeds,
     PriceFeeds,
     hold_until_one_fails,
-    nothing_to_say,
-    stream_topics,
 )
 from marketmaker.adapters.frames import Malformed
 from marketmaker.adapters.funding import Payment
@@ -240,33 +237,26 @@ class Binance:
         self._prices = sessions.make(
             "prices",
             self._market_url,
-            greet=self._greet_prices,
+            topics=self._price_topics,
+            feeds=self._price_feeds,
             on_message=self._hear_price,
-            on_up=self._price_feeds.up,
-            on_down=self._price_feeds.down,
-            on_gone=lambda link, _: self._price_topics.forget(link),
         )
         self._candles = sessions.make(
             "candles",
             self._market_url,
-            greet=self._greet_candles,
+            topics=self._candle_topics,
+            feeds=self._candle_feeds,
             on_message=self._hear_candle,
-            on_up=self._candle_feeds.up,
-            on_down=self._candle_feeds.down,
-            on_gone=lambda link, _: self._candle_topics.forget(link),
         )
         self._private = sessions.make(
             "order stream",
             self._private_url,
-            greet=nothing_to_say,
+            feeds=self._order_feeds,
             on_message=self._hear_private,
-            on_up=self._order_feeds.up,
-            on_down=self._order_feeds.down,
         )
         self._entry = sessions.make(
             "order entry",
             self._order_url,
-            greet=nothing_to_say,
             on_message=self._hear_reply,
             on_gone=self._requests.gone,
         )
@@ -329,13 +319,9 @@ class Binance:
     async def fetch_instrument(self, name: str) -> Instrument:
         row = self._rows.get(name)
         if row is None or not is_tradable(row):
-            known = [each.symbol for each in self._rows.values() if is_tradable(each)]
-            near = ", ".join(get_close_matches(name.upper(), known, n=3, cutoff=0.5))
-            raise ConfigError(
-                f"{VENUE} has no tradable perpetual {name!r}"
-                + (f" (status {row.status}, {row.contractType})" if row else "")
-                + (f"; near it: {near}" if near else "")
-            )
+            known = (each.symbol for each in self._rows.values() if is_tradable(each))
+            standing = f"status {row.status}, {row.contractType}" if row else ""
+            raise not_tradable(VENUE, name, known, standing)
         maker, taker = MAKER_FEE, TAKER_FEE
         if self._keyed:
             body = await self._rest.signed(
@@ -662,15 +648,11 @@ class Binance:
     # -- streams -------------------------------------------------------------------------------------
 
     async def stream_prices(self, instrument: Instrument, listener: PriceListener) -> None:
-        symbol = instrument.name
-        names = [f"{symbol.lower()}@{kind}" for kind in PRICE_STREAMS]
-        with self._price_feeds.joined(
-            symbol,
-            self._contract(instrument),
-            listener,
-            lambda: self._price_topics.unsubscribe(self._prices, names),
-        ):
-            await stream_topics(self._prices, self._price_topics, names, listener)
+        contract = self._contract(instrument)
+        names = [f"{instrument.name.lower()}@{kind}" for kind in PRICE_STREAMS]
+        await self._price_feeds.follow(
+            contract, names, listener, session=self._prices, topics=self._price_topics
+        )
 
     async def stream_candles(
         self, symbols: Sequence[str], interval_s: int, listener: CandleListener
@@ -678,14 +660,12 @@ class Binance:
         """Symbols the venue does not have stay silent. Raises ConfigError for an interval it does not have."""
         if interval_s not in INTERVALS:
             raise ConfigError(f"{VENUE} has no candles of {interval_s} s")
-        keys = [(symbol, interval_s) for symbol in symbols if symbol in self._rows]
-
-        def left(gone: Sequence[tuple[str, int]]) -> None:
-            self._candle_topics.unsubscribe(self._candles, [kline_name(*key) for key in gone])
-
-        with self._candle_feeds.joined(keys, listener, left):
-            names = [kline_name(*key) for key in keys]
-            await stream_topics(self._candles, self._candle_topics, names, listener)
+        names = {
+            symbol: kline_name(symbol, interval_s) for symbol in symbols if symbol in self._rows
+        }
+        await self._candle_feeds.follow(
+            names, interval_s, listener, session=self._candles, topics=self._candle_topics
+        )
 
     async def stream_orders(self, instrument: Instrument, listener: OrderListener) -> None:
         """Also keeps the dead-man's switch of the instrument armed."""
@@ -698,12 +678,6 @@ class Binance:
                 listener.stream_up()
             mine = (self._private.hold(), self._switch.keep_armed(symbol))
             await hold_until_one_fails([self._tasks.own(each) for each in mine], self._services)
-
-    async def _greet_prices(self, link: Link) -> None:
-        await self._price_topics.subscribe(self._prices, link)
-
-    async def _greet_candles(self, link: Link) -> None:
-        await self._candle_topics.subscribe(self._candles, link)
 
     async def _market_url(self) -> str:
         base = self._endpoints.ws_market_url or f"{self._endpoints.ws_public_url}/market"

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
-from difflib import get_close_matches
 from typing import Any
 
 from marketmaker.adapters.bitget.build import Signer, build_subscribe, build_topic
@@ -72,14 +71,13 @@ from marketmaker.adapters.bitget.wire import (
     read_tickers,
     read_trades,
 )
-from marketmaker.adapters.contract import Contract
+from marketmaker.adapters.contract import Contract, not_tradable
 from marketmaker.adapters.dead_man import DeadMansSwitch
 from marketmaker.adapters.feeds import (
     CandleFeeds,
     OrderFeeds,
     PriceFeeds,
     hold_until_one_fails,
-    stream_topics,
 )
 from marketmaker.adapters.frames import Malformed
 from marketmaker.adapters.funding import Payment
@@ -207,29 +205,24 @@ class Bitget:
         self._prices = sessions.make(
             "prices",
             endpoints.ws_public_url,
-            greet=self._greet_prices,
+            topics=self._price_topics,
+            feeds=self._price_feeds,
             on_message=self._hear_price,
-            on_up=self._price_feeds.up,
-            on_down=self._price_feeds.down,
-            on_gone=lambda link, _: self._price_topics.forget(link),
         )
         self._candles = sessions.make(
             "candles",
             endpoints.ws_public_url,
-            greet=self._greet_candles,
+            topics=self._candle_topics,
+            feeds=self._candle_feeds,
             on_message=self._hear_candle,
-            on_up=self._candle_feeds.up,
-            on_down=self._candle_feeds.down,
-            on_gone=lambda link, _: self._candle_topics.forget(link),
         )
         self._private = sessions.make(
             "order stream",
             self._private_url,
-            greet=self._greet_private,
+            greet=self._logins.log_in,
+            topics=self._private_topics,
+            feeds=self._order_feeds,
             on_message=self._hear_private,
-            on_up=self._order_feeds.up,
-            on_down=self._order_feeds.down,
-            on_gone=lambda link, _: self._private_topics.forget(link),
         )
         self._entry = sessions.make(
             "order entry",
@@ -334,13 +327,9 @@ class Bitget:
     async def fetch_instrument(self, name: str) -> Instrument:
         row = self._rows.get(name)
         if row is None or not is_tradable(row):
-            known = [each for each, row in self._rows.items() if is_tradable(row)]
-            near = ", ".join(get_close_matches(name.upper(), known, n=3, cutoff=0.5))
-            raise ConfigError(
-                f"{VENUE} has no tradable perpetual {name!r}"
-                + (f" (status {row.symbolStatus}, {row.symbolType})" if row else "")
-                + (f"; near it: {near}" if near else "")
-            )
+            known = (each for each, row in self._rows.items() if is_tradable(row))
+            standing = f"status {row.symbolStatus}, {row.symbolType}" if row else ""
+            raise not_tradable(VENUE, name, known, standing)
         fees = None
         if self._keyed:
             rates = read_fee_rates(await self._ask_of(self._generation.fees(name), "fees"))
@@ -631,13 +620,9 @@ class Bitget:
     async def stream_prices(self, instrument: Instrument, listener: PriceListener) -> None:
         contract = self._contract(instrument)
         names = [build_topic(channel, contract.symbol) for channel in ("trade", "ticker")]
-        with self._price_feeds.joined(
-            contract.symbol,
-            contract,
-            listener,
-            lambda: self._price_topics.unsubscribe(self._prices, names),
-        ):
-            await stream_topics(self._prices, self._price_topics, names, listener)
+        await self._price_feeds.follow(
+            contract, names, listener, session=self._prices, topics=self._price_topics
+        )
 
     async def stream_candles(
         self, symbols: Sequence[str], interval_s: int, listener: CandleListener
@@ -645,19 +630,20 @@ class Bitget:
         """Symbols the venue does not have stay silent. Raises ConfigError for an interval it does not have."""
         if interval_s not in INTERVALS:
             raise ConfigError(f"{VENUE} has no candles of {interval_s} s")
-        keys = [(symbol, interval_s) for symbol in symbols if symbol in self._rows]
-
-        def topic(symbol: str, seconds: int) -> str:
-            return build_topic(f"candle{INTERVALS[seconds]}", symbol)
-
-        def left(gone: Sequence[tuple[str, int]]) -> None:
-            for key in gone:
-                self._unfinished.pop(key, None)
-            self._candle_topics.unsubscribe(self._candles, [topic(*key) for key in gone])
-
-        with self._candle_feeds.joined(keys, listener, left):
-            names = [topic(*key) for key in keys]
-            await stream_topics(self._candles, self._candle_topics, names, listener)
+        interval = INTERVALS[interval_s]
+        names = {
+            symbol: build_topic(f"candle{interval}", symbol)
+            for symbol in symbols
+            if symbol in self._rows
+        }
+        try:
+            await self._candle_feeds.follow(
+                names, interval_s, listener, session=self._candles, topics=self._candle_topics
+            )
+        finally:
+            for symbol in names:
+                if (symbol, interval_s) not in self._candle_feeds.of:
+                    self._unfinished.pop((symbol, interval_s), None)
 
     async def stream_orders(self, instrument: Instrument, listener: OrderListener) -> None:
         """Also keeps the dead-man's switch armed, where the account has one."""
@@ -671,16 +657,6 @@ class Bitget:
             if self._generation.switch:
                 mine.append(self._switch.keep_armed(contract.symbol))
             await hold_until_one_fails([self._tasks.own(each) for each in mine], self._services)
-
-    async def _greet_prices(self, link: Link) -> None:
-        await self._price_topics.subscribe(self._prices, link)
-
-    async def _greet_candles(self, link: Link) -> None:
-        await self._candle_topics.subscribe(self._candles, link)
-
-    async def _greet_private(self, link: Link) -> None:
-        await self._logins.log_in(link)
-        await self._private_topics.subscribe(self._private, link)
 
     async def _private_url(self) -> str:
         if self._generation.over_socket:

@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from decimal import Decimal
-from difflib import get_close_matches
 from typing import Any
 
 from marketmaker.adapters.bybit.build import (
@@ -87,13 +86,12 @@ from marketmaker.adapters.bybit.wire import (
     read_trades,
     read_wallets,
 )
-from marketmaker.adapters.contract import Contract
+from marketmaker.adapters.contract import Contract, not_tradable
 from marketmaker.adapters.feeds import (
     CandleFeeds,
     OrderFeeds,
     PriceFeeds,
     hold_until_one_fails,
-    stream_topics,
 )
 from marketmaker.adapters.frames import Malformed
 from marketmaker.adapters.funding import Payment
@@ -198,29 +196,24 @@ class Bybit:
         self._prices = sessions.make(
             "prices",
             endpoints.ws_public_url,
-            greet=self._greet_prices,
+            topics=self._price_topics,
+            feeds=self._price_feeds,
             on_message=self._hear_price,
-            on_up=self._price_feeds.up,
-            on_down=self._price_feeds.down,
-            on_gone=lambda link, _: self._price_topics.forget(link),
         )
         self._candles = sessions.make(
             "candles",
             endpoints.ws_public_url,
-            greet=self._greet_candles,
+            topics=self._candle_topics,
+            feeds=self._candle_feeds,
             on_message=self._hear_candle,
-            on_up=self._candle_feeds.up,
-            on_down=self._candle_feeds.down,
-            on_gone=lambda link, _: self._candle_topics.forget(link),
         )
         self._private = sessions.make(
             "order stream",
             endpoints.ws_private_url,
-            greet=self._greet_private,
+            greet=self._logins.log_in,
+            topics=self._private_topics,
+            feeds=self._order_feeds,
             on_message=self._hear_private,
-            on_up=self._order_feeds.up,
-            on_down=self._order_feeds.down,
-            on_gone=lambda link, _: self._private_topics.forget(link),
         )
         self._entry = sessions.make(
             "order entry",
@@ -307,13 +300,9 @@ class Bybit:
     async def fetch_instrument(self, name: str) -> Instrument:
         row = self._rows.get(name)
         if row is None or not is_tradable(row):
-            known = [each for each, row in self._rows.items() if is_tradable(row)]
-            near = ", ".join(get_close_matches(name.upper(), known, n=3, cutoff=0.5))
-            raise ConfigError(
-                f"{VENUE} has no tradable perpetual {name!r}"
-                + (f" (status {row.status}, {row.contractType})" if row else "")
-                + (f"; near it: {near}" if near else "")
-            )
+            known = (each for each, row in self._rows.items() if is_tradable(row))
+            standing = f"status {row.status}, {row.contractType}" if row else ""
+            raise not_tradable(VENUE, name, known, standing)
         maker, taker = MAKER_FEE, TAKER_FEE
         if self._keyed:
             params: Params = {"category": CATEGORY, "symbol": name}
@@ -629,15 +618,11 @@ class Bybit:
     # -- streams -------------------------------------------------------------------------------------
 
     async def stream_prices(self, instrument: Instrument, listener: PriceListener) -> None:
-        symbol = instrument.name
-        names = [f"publicTrade.{symbol}", f"tickers.{symbol}"]
-        with self._price_feeds.joined(
-            symbol,
-            self._contract(instrument),
-            listener,
-            lambda: self._price_topics.unsubscribe(self._prices, names),
-        ):
-            await stream_topics(self._prices, self._price_topics, names, listener)
+        contract = self._contract(instrument)
+        names = [f"publicTrade.{contract.symbol}", f"tickers.{contract.symbol}"]
+        await self._price_feeds.follow(
+            contract, names, listener, session=self._prices, topics=self._price_topics
+        )
 
     async def stream_candles(
         self, symbols: Sequence[str], interval_s: int, listener: CandleListener
@@ -645,14 +630,12 @@ class Bybit:
         """Symbols the venue does not have stay silent. Raises ConfigError for an interval it does not have."""
         if interval_s not in INTERVALS:
             raise ConfigError(f"{VENUE} has no candles of {interval_s} s")
-        keys = [(symbol, interval_s) for symbol in symbols if symbol in self._rows]
-
-        def left(gone: Sequence[tuple[str, int]]) -> None:
-            self._candle_topics.unsubscribe(self._candles, [kline_name(*key) for key in gone])
-
-        with self._candle_feeds.joined(keys, listener, left):
-            names = [kline_name(*key) for key in keys]
-            await stream_topics(self._candles, self._candle_topics, names, listener)
+        names = {
+            symbol: kline_name(symbol, interval_s) for symbol in symbols if symbol in self._rows
+        }
+        await self._candle_feeds.follow(
+            names, interval_s, listener, session=self._candles, topics=self._candle_topics
+        )
 
     async def stream_orders(self, instrument: Instrument, listener: OrderListener) -> None:
         if not self._keyed:
@@ -661,16 +644,6 @@ class Bybit:
             if self._private.up:
                 listener.stream_up()
             await hold_until_one_fails([self._tasks.own(self._private.hold())], self._services)
-
-    async def _greet_prices(self, link: Link) -> None:
-        await self._price_topics.subscribe(self._prices, link)
-
-    async def _greet_candles(self, link: Link) -> None:
-        await self._candle_topics.subscribe(self._candles, link)
-
-    async def _greet_private(self, link: Link) -> None:
-        await self._logins.log_in(link)
-        await self._private_topics.subscribe(self._private, link)
 
     def _logged_in(self, link: Link, refusal: str, code: int = 0) -> None:
         failure = parse_error(code, refusal, "login", status=401) if refusal else None

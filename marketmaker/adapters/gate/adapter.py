@@ -7,17 +7,15 @@ import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
-from difflib import get_close_matches
 from typing import Any
 
-from marketmaker.adapters.contract import Contract
+from marketmaker.adapters.contract import Contract, not_tradable
 from marketmaker.adapters.dead_man import DeadMansSwitch
 from marketmaker.adapters.feeds import (
     CandleFeeds,
     OrderFeeds,
     PriceFeeds,
     hold_until_one_fails,
-    stream_topics,
 )
 from marketmaker.adapters.frames import Malformed
 from marketmaker.adapters.funding import Payment
@@ -197,29 +195,23 @@ class Gate:
         self._prices = sessions.make(
             "prices",
             public,
-            greet=self._greet_prices,
+            topics=self._price_topics,
+            feeds=self._price_feeds,
             on_message=self._hear_price,
-            on_up=self._price_feeds.up,
-            on_down=self._price_feeds.down,
-            on_gone=lambda link, _: self._price_topics.forget(link),
         )
         self._candles = sessions.make(
             "candles",
             public,
-            greet=self._greet_candles,
+            topics=self._candle_topics,
+            feeds=self._candle_feeds,
             on_message=self._hear_candle,
-            on_up=self._candle_feeds.up,
-            on_down=self._candle_feeds.down,
-            on_gone=lambda link, _: self._candle_topics.forget(link),
         )
         self._private = sessions.make(
             "order stream",
             endpoints.ws_private_url,
-            greet=self._greet_private,
+            topics=self._private_topics,
+            feeds=self._order_feeds,
             on_message=self._hear_private,
-            on_up=self._order_feeds.up,
-            on_down=self._order_feeds.down,
-            on_gone=lambda link, _: self._private_topics.forget(link),
         )
         self._entry = sessions.make(
             "order entry",
@@ -298,13 +290,9 @@ class Gate:
     async def fetch_instrument(self, name: str) -> Instrument:
         row = self._rows.get(name)
         if row is None or not is_tradable(row):
-            known = [each for each, row in self._rows.items() if is_tradable(row)]
-            near = ", ".join(get_close_matches(name.upper(), known, n=3, cutoff=0.5))
-            raise ConfigError(
-                f"{VENUE} has no tradable perpetual {name!r}"
-                + (f" (status {row.status})" if row else "")
-                + (f"; near it: {near}" if near else "")
-            )
+            known = (each for each, row in self._rows.items() if is_tradable(row))
+            standing = f"status {row.status}" if row else ""
+            raise not_tradable(VENUE, name, known, standing)
         contract = parse_contract(row)
         self._contracts[row.name] = contract
         return contract.instrument
@@ -600,13 +588,9 @@ class Gate:
         names = [
             f"{channel} {contract.symbol}" for channel in ("futures.trades", "futures.tickers")
         ]
-        with self._price_feeds.joined(
-            contract.symbol,
-            contract,
-            listener,
-            lambda: self._leave(self._price_topics, self._prices, names),
-        ):
-            await stream_topics(self._prices, self._price_topics, names, listener)
+        await self._price_feeds.follow(
+            contract, names, listener, session=self._prices, topics=self._price_topics
+        )
 
     async def stream_candles(
         self, symbols: Sequence[str], interval_s: int, listener: CandleListener
@@ -614,21 +598,15 @@ class Gate:
         """Symbols the venue does not have stay silent. Raises ConfigError for an interval it does not have."""
         if interval_s not in INTERVALS:
             raise ConfigError(f"{VENUE} has no candles of {interval_s} s")
-        keys = [(symbol, interval_s) for symbol in symbols if symbol in self._rows]
-
-        def topic(symbol: str, seconds: int) -> str:
-            return f"futures.candlesticks {INTERVALS[seconds]} {self._rows[symbol].name}"
-
-        def left(gone: Sequence[tuple[str, int]]) -> None:
-            self._leave(self._candle_topics, self._candles, [topic(*key) for key in gone])
-
-        with self._candle_feeds.joined(keys, listener, left):
-            names = [topic(*key) for key in keys]
-            await stream_topics(self._candles, self._candle_topics, names, listener)
-
-    def _leave(self, topics: Subscriptions, session: Session, names: Sequence[str]) -> None:
-        for name in names:
-            topics.unsubscribe(session, [name])
+        interval = INTERVALS[interval_s]
+        names = {
+            symbol: f"futures.candlesticks {interval} {self._rows[symbol].name}"
+            for symbol in symbols
+            if symbol in self._rows
+        }
+        await self._candle_feeds.follow(
+            names, interval_s, listener, session=self._candles, topics=self._candle_topics
+        )
 
     async def stream_orders(self, instrument: Instrument, listener: OrderListener) -> None:
         """Also keeps the dead-man's switch of the contract armed."""
@@ -640,15 +618,6 @@ class Gate:
                 listener.stream_up()
             mine = (self._private.hold(), self._switch.keep_armed(contract.symbol))
             await hold_until_one_fails([self._tasks.own(each) for each in mine], self._services)
-
-    async def _greet_prices(self, link: Link) -> None:
-        await self._price_topics.subscribe(self._prices, link)
-
-    async def _greet_candles(self, link: Link) -> None:
-        await self._candle_topics.subscribe(self._candles, link)
-
-    async def _greet_private(self, link: Link) -> None:
-        await self._private_topics.subscribe(self._private, link)
 
     def _hear_control(self, topics: Subscriptions, session: Session, frame: Frame) -> None:
         """What is not data. Raises MalformedMessage for what is unknown."""
