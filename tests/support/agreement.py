@@ -47,6 +47,10 @@ SIGNING = (
     "x-window",
 )
 ORDER_IN_PATH = re.compile(r"/orders/[^/]+$")
+MOMENTS = frozenset({"starttime", "endtime", "from", "to", "begin", "end"})
+MS_SINCE = 10**11
+"""A time above it is in ms."""
+ONE_AFTER_THE_OTHER_S = 10
 GATE_SIGNING = ("key", "sign", "timestamp")
 
 
@@ -330,6 +334,14 @@ def by_value(value: Any) -> Any:
         return str(value)
 
 
+def same_moment(name: str, ours: Any, theirs: Any) -> bool:
+    """Whether both say "now", or a time counted from now, in s or in ms: they were asked one after the other."""
+    if name.lower() not in MOMENTS or not (isinstance(ours, float) and isinstance(theirs, float)):
+        return False
+    per_s = 1_000 if ours > MS_SINCE else 1
+    return abs(ours - theirs) < ONE_AFTER_THE_OTHER_S * per_s
+
+
 def plain(params: Params) -> Params:
     params = dict(params)
     if isinstance(params.get("batchOrders"), str):  # Binance, JSON in a query
@@ -360,7 +372,7 @@ def differences(
                 both_say = name in a and name in b
                 if both_say and (name in presence or name.startswith("header ")):
                     continue
-                if a.get(name) != b.get(name):
+                if a.get(name) != b.get(name) and not same_moment(name, a.get(name), b.get(name)):
                     found[name] = f"ours {a.get(name)!r}, theirs {b.get(name)!r} ({method} {path})"
             break
     return found

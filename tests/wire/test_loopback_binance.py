@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
 import time
@@ -37,6 +36,7 @@ from tests.support.loopback import (
     push_trade,
     until,
 )
+from tests.support.venue_desk import SAMPLES
 
 ROOT = Path(__file__).resolve().parents[2]
 CUT = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
@@ -60,13 +60,10 @@ async def venue_and_client(
 
 @pytest.fixture(scope="module")
 def samples() -> dict[str, Any]:
-    """Real payloads of the venue by name: $MARKETMAKER_SAMPLES, else ../shared/venues/samples; skips without them."""
-    folder = Path(
-        os.environ.get("MARKETMAKER_SAMPLES")
-        or ROOT.parent / "shared" / "venues" / "samples" / "binance"
-    )
+    """Real payloads of the venue by name; skips without them."""
+    folder = SAMPLES / "binance"
     if not folder.is_dir():
-        pytest.skip(f"no recorded payloads at {folder} (set MARKETMAKER_SAMPLES)")
+        pytest.skip(f"no recorded payloads at {SAMPLES} (set MARKETMAKER_SAMPLES)")
     return {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
 
 
