@@ -3,8 +3,8 @@
 The sockets are bound here, once, so that an address in use is found before the first order and a web process that ends
 takes no listener with it. It gets no environment but the path to Python, so no key of an exchange can be read there.
 
-Readings are shown once a second, four times while somebody watches, and less often where making one is costly: it never
-takes more than a fiftieth of the time. News goes with the reading that counts it, never before: whoever looks sees one
+Readings are shown once a second, four times while somebody watches, more often where `stale_after` is short, and less
+often where making one is costly: it never takes more than a fiftieth of the time. News goes with the reading that counts it, never before: whoever looks sees one
 truth. A web process that does not read what it is shown is ended and started anew. Nothing that happens here or there
 ends trading.
 """
@@ -12,6 +12,7 @@ ends trading.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import secrets
 import socket
@@ -39,6 +40,8 @@ from marketmaker.token_file import remove_token, write_token
 from marketmaker.web.link import Message, pack, read_message
 
 IDLE_S, WATCHED_S = 1.0, 0.25
+LOOKS_BEFORE_STALE = 4
+"""The web process calls a daemon unhealthy whose last reading is older than `stale_after`."""
 COSTLY = 50
 """The pause between two readings is at least so many times what making one took."""
 UNREAD_BYTES = 4 << 20
@@ -74,6 +77,7 @@ class Doorkeeper:
         self._sockets: list[socket.socket] = []
         self._untold: deque[NewsView] = deque(maxlen=UNTOLD_NEWS)
         self._watched = 0
+        self._stale_after_s = math.inf
         self._look_now = asyncio.Event()
         self._writer: asyncio.StreamWriter | None = None
         self._process: asyncio.subprocess.Process | None = None
@@ -230,14 +234,19 @@ class Doorkeeper:
             began_s = time.perf_counter()
             self._show()
             cost_s = time.perf_counter() - began_s
-            pause_s = max(WATCHED_S if self._watched else IDLE_S, cost_s * COSTLY)
+            wanted_s = WATCHED_S if self._watched else IDLE_S
+            pause_s = max(min(wanted_s, self._stale_after_s / LOOKS_BEFORE_STALE), cost_s * COSTLY)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._look_now.wait()
             self._look_now.clear()
 
     def _show(self) -> None:
-        view = plain(self._overview.look())
+        looked = self._overview.look()
+        self._stale_after_s = min(
+            (row.streams.stale_after_s for row in looked.symbols), default=math.inf
+        )
+        view = plain(looked)
         news = [plain(each) for each in self._untold]
         self._untold.clear()
         self._send({"t": "view", "view": view, "news": news})

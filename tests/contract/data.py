@@ -251,11 +251,11 @@ async def a_server_that_is_not_there_was_never_sent_anything(bench: Bench) -> No
             await stranger.connect()
 
 
-@card(DATA, timeout_s=0.4)
+@card(DATA, timeout_s=1.0)
 async def a_server_that_does_not_answer_is_given_up_in_time(bench: Bench) -> None:
     bench.mischief(scope="any", hang_answers=1)
     with pytest.raises(OutcomeUnknown):
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(9):
             await bench.adapter.fetch_position(bench.instrument)
 
 

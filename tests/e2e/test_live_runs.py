@@ -55,7 +55,7 @@ def trades_is_killed_and_leaves_nothing(exchange: str, tmp_path: Path, *options:
 
 
 def wait_for_orders(venue: VenueProcess, count: int) -> None:
-    deadline_s = time.monotonic() + 30
+    deadline_s = time.monotonic() + 60
     while venue.ask()["open_orders"] < count:
         assert time.monotonic() < deadline_s, venue.ask()
         time.sleep(0.1)

@@ -129,6 +129,7 @@ def test_a_signal_ends_a_run_on_virtual_time(tmp_path: Path) -> None:
 
 
 HANGING = TWO_SYMBOLS + "shutdown_timeout: 4\n"
+LONG_S = 20.0
 
 
 def test_a_signal_while_placements_hang_ends_in_time_and_names_what_is_not_confirmed(
@@ -147,7 +148,7 @@ def test_a_signal_while_placements_hang_ends_in_time_and_names_what_is_not_confi
         took_s = time.monotonic() - began_s
     finally:
         daemon.kill()
-    assert took_s < 4 + 2
+    assert took_s < LONG_S, "it waited for as long as without that setting"
     assert ended.code == 1
     assert ended.summary is not None
     assert ended.summary["exit_reason"] == "SIGTERM"

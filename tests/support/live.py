@@ -79,7 +79,7 @@ class VenueProcess:
         request = urllib.request.Request(
             self.mischief_url, data=body, method="POST" if order else "GET"
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             found: dict[str, Any] = json.loads(answer.read())
             return found
 

@@ -25,7 +25,7 @@ from tests.support.paper import QuietFeed, make_quote, make_trade
 
 BID, ASK = 300_000, 300_010
 """ETHUSDT when the block begins: 3000.00 to 3000.10, 1 ETH on each side. BTCUSDT: the same in its ticks."""
-DEADLINE_S = 5.0
+DEADLINE_S = 30.0
 UNTIL_S = 30.0
 """Only a failure waits so long; a busy machine may need some of it."""
 PAPER = PaperSettings(fill="touch", balance=Decimal(10_000), leverage=Decimal(5))

@@ -607,10 +607,10 @@ async def test_the_real_socket_carries_messages_whole_both_ways_and_says_when_it
             url,
             heard=heard.append,
             closed=lambda why: None if ended.done() else ended.set_result(why),
-            timeout_s=5.0,
+            timeout_s=30.0,
         )
         socket.send(b"hello")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             reason = await ended
         assert heard == [b"hello", b"in three parts", b"binary"]
         assert "1001" in reason or "GOING_AWAY" in reason
@@ -625,10 +625,10 @@ async def test_the_real_socket_hears_the_answer_to_its_ping() -> None:
     pong = asyncio.Event()
     async with websocket_server(talk) as url:
         socket = await dial_picows(
-            url, heard=lambda _: pong.set(), closed=lambda _: None, timeout_s=5.0
+            url, heard=lambda _: pong.set(), closed=lambda _: None, timeout_s=30.0
         )
         socket.ping()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await pong.wait()
         socket.close()
 
@@ -638,7 +638,7 @@ async def test_a_connection_or_a_handshake_that_is_refused_says_so_without_its_a
         url = client._base_url.replace("http", "ws") + "/ws?listenKey=5ecret"
         for _ in range(2):
             with pytest.raises(OSError) as caught:
-                await dial_picows(url, heard=lambda _: None, closed=lambda _: None, timeout_s=5.0)
+                await dial_picows(url, heard=lambda _: None, closed=lambda _: None, timeout_s=30.0)
             assert "5ecret" not in str(caught.value) + repr(caught.value.__cause__)
             url = "ws://127.0.0.1:1/ws?listenKey=5ecret"
 
@@ -676,7 +676,7 @@ async def test_a_session_over_real_sockets_comes_back_after_the_server_hung_up()
             backoff=Backoff(random.Random(1), first_s=0.01, most_s=0.02),
         )
         async with running(session):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await twice.wait()
             assert owner.log == ["up", "down", "up"]
     assert [message for _, message in owner.messages] == [b"hello 1", b"hello 2"]

@@ -204,7 +204,7 @@ async def test_work_in_a_thread_takes_no_virtual_time() -> None:
     work = loop.run_in_executor(None, os.read, go_on, 1)
     assert not loop.advance_to(START_NS + 1)
     loop.call_soon(os.write, let_go, b"x")
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         assert await work == b"x"
     assert loop.now_ns == START_NS
     assert loop.advance_to(START_NS + 1)

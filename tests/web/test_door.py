@@ -18,6 +18,7 @@ from marketmaker.web.__main__ import answer
 from marketmaker.web.door import Door, is_one_request
 from marketmaker.web.guard import Guard
 from marketmaker.web.server import Server
+from tests.support.web import StoppedClock
 
 TOKEN = "correct-horse-battery"
 WITHIN_S = 30.0
@@ -189,7 +190,7 @@ def test_a_door_says_what_aiohttp_alone_says(names: list[str]) -> None:
 
 def test_what_is_asked_again_is_read_once_and_told_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the very same millisecond, too."""
-    monkeypatch.setattr("marketmaker.web.server.time.monotonic_ns", lambda: 0)
+    monkeypatch.setattr("marketmaker.web.server.time", StoppedClock())
 
     async def script(server: Server, read: list[str], line: Line) -> None:
         for _ in range(5):
@@ -206,15 +207,18 @@ def test_what_is_asked_again_is_read_once_and_told_anew(monkeypatch: pytest.Monk
     run(script)
 
 
-def test_a_reading_grows_old_while_the_same_is_asked_again() -> None:
+def test_a_reading_grows_old_while_the_same_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The daemon says nothing more: after `stale_after` that is told, although no request is read any more."""
+    clock = StoppedClock()
+    monkeypatch.setattr("marketmaker.web.server.time", clock)
 
     async def script(server: Server, read: list[str], line: Line) -> None:
         row = {"symbol": "ETHUSDT", "state": "quoting", "healthy": True}
-        server.show({**HEALTHY, "symbols": [{**row, "streams": {"stale_after_s": 0.3}}]}, [])
+        server.show({**HEALTHY, "symbols": [{**row, "streams": {"stale_after_s": 5.0}}]}, [])
         await line.ask(ASKED)
+        clock.now_s += 4.9
         first, _ = await line.ask(ASKED)
-        await asyncio.sleep(0.4)
+        clock.now_s += 0.2
         last, body = await line.ask(ASKED)
         assert (first, last) == (200, 503) and b"has not shown itself for" in body
         assert len(read) == 1

@@ -30,7 +30,7 @@ async def test_a_connection_lost_while_nobody_waits_is_told(
         order = bench.order(BUY, MID)
         await bench.accept(order)
         bench.trade(MID, 100)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             await asking.wait()
         clients = adapter._client.clients
         before = list(clients.values())

@@ -13,7 +13,7 @@ from marketmaker.loopback.stage import LoopbackVenue
 from tests.support.independent import PEERS, SYMBOL, Peer, push_quote, push_trade, venue_and_ccxt
 
 pytestmark = pytest.mark.parametrize("peer", PEERS.values(), ids=list(PEERS))
-PATIENCE_S = 20.0
+PATIENCE_S = 30.0
 CASH = 10_000
 TAKER_FEE_PAID = 0.150005
 """Of 0.1 ETH bought at 3000.1."""

@@ -27,6 +27,7 @@ from marketmaker.sim.synthetic import SyntheticFeed
 from tests.support.loopback import (
     ASK,
     BID,
+    DEADLINE_S,
     PAPER,
     RawClient,
     Reply,
@@ -471,7 +472,7 @@ async def test_weight_is_counted_and_told_and_ends_in_429_and_then_in_a_ban(
 ) -> None:
     settings = BinanceSettings(weight_per_minute=40, patience=2)
     async with venue_and_client(settings=settings) as (venue, client):
-        await full_minute(venue)
+        stop_the_clock(venue, client)
         first = await client.signed("GET", "/fapi/v3/balance")
         assert first.headers["X-MBX-USED-WEIGHT-1M"] == "5"
         assert ORDER_COUNT_HEADER not in first.headers
@@ -492,7 +493,7 @@ async def test_orders_are_counted_and_one_too_many_is_not_carried_out(
 ) -> None:
     settings = BinanceSettings(orders_per_10s=6)
     async with venue_and_client(settings=settings) as (venue, client):
-        await full_minute(venue)
+        stop_the_clock(venue, client)
         assert (await client.place()).headers[ORDER_COUNT_HEADER] == "1"
         batch = json.dumps([order_params(newClientOrderId="a")])
         reply = await client.signed("POST", "/fapi/v1/batchOrders", batchOrders=batch)
@@ -504,12 +505,11 @@ async def test_orders_are_counted_and_one_too_many_is_not_carried_out(
         assert await client.open_orders() == ["g1-b-0001", "a"]
 
 
-async def full_minute(venue: LoopbackBinance) -> None:
-    """Put the venue's clock at the beginning of a minute, so that no window ends within the test."""
-    now_ms = time.time_ns() // 1_000_000
-    venue.mischief.clock_offset_ms = 0
-    if now_ms % 10_000 > 8_000 or now_ms % 60_000 > 58_000:
-        await asyncio.sleep((10_000 - now_ms % 10_000) / 1_000)
+def stop_the_clock(venue: LoopbackBinance, client: RawClient) -> None:
+    """For both, so that no window of the limits ends within the test."""
+    now_ns = time.time_ns()
+    venue.stage._clock = lambda: now_ns
+    client.now_ms = lambda: now_ns // 1_000_000  # type: ignore[method-assign]
 
 
 # -- the life of orders ------------------------------------------------------------------------------
@@ -806,7 +806,7 @@ async def test_a_connection_ends_at_its_age_and_when_it_does_not_answer_pings() 
 
 async def deaf(ws: aiohttp.ClientWebSocketResponse) -> AsyncIterator[aiohttp.WSMessage]:
     """What comes until the connection ends, pings among it, answered by nobody."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE_S):
         while not ws.closed:
             message = await ws.receive()
             yield message
@@ -879,8 +879,9 @@ async def test_a_placement_without_an_answer_was_carried_out_or_not_as_told(
             reply = await client.place()
             assert reply.status == 503 and "Unknown error" in reply.body["msg"]
         else:
-            with pytest.raises(TimeoutError if switch.startswith("hang") else CUT):
-                async with asyncio.timeout(0.2):
+            hangs = switch.startswith("hang")
+            with pytest.raises(TimeoutError if hangs else CUT):
+                async with asyncio.timeout(0.2 if hangs else DEADLINE_S):
                     await client.place()
         assert await client.open_orders() == (["g1-b-0001"] if done else [])
         assert (await client.place(newClientOrderId="next")).status == 200
@@ -1334,7 +1335,7 @@ async def test_ccxt_watches_orders_trades_candles_and_best_prices() -> None:
             await until(
                 lambda: venue.stage.connections > connections or len(venue.served) > streams
             )
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(DEADLINE_S):
                 while not watching.done():
                     happens()
                     await asyncio.wait({watching}, timeout=0.05)
@@ -1350,7 +1351,7 @@ async def test_ccxt_watches_orders_trades_candles_and_best_prices() -> None:
         await until(lambda: ("POST", "/fapi/v1/listenKey") in venue.served)
         await asyncio.sleep(0.1)
         await client.create_order(SYMBOL, "limit", "buy", 0.01, 2999, {"postOnly": True})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             [order] = await watching
         assert (order["status"], order["price"]) == ("open", 2999.0)
 
