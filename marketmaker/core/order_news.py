@@ -117,7 +117,9 @@ class OrderNews:
             if order.recovered and report.status is OrderStatus.OPEN:
                 self.take_in(report, name)
                 return
-            self.grid.book(self.grid.slot_at(index, sign), order, report.filled_lots, report)
+            slot = self.grid.slot_at(index, sign)
+            self.grid.book(slot, order, report.filled_lots, report)
+            self.grid.forget_if_idle(slot)
             self.grid.late_news += 1
             if order.presumed_dead and report.status is OrderStatus.OPEN:
                 order.venue_order_id = report.venue_order_id

@@ -107,7 +107,9 @@ class Repair:
         known = self.grid.ended_orders.get(name.sequence)
         if known is not None and known[0].client_order_id == name:
             order, index, sign = known
-            self.grid.book(self.grid.slot_at(index, sign), order, 0, report)
+            slot = self.grid.slot_at(index, sign)
+            self.grid.book(slot, order, 0, report)
+            self.grid.forget_if_idle(slot)
         elif self.happened_while_we_were_away(fill):
             self.recover_fill(name, report)
         elif self.grid.restored is None:

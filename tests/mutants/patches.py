@@ -154,13 +154,14 @@ MUTANTS = (
         "F4",
         (
             NEWS,
-            "            self.grid.book(self.grid.slot_at(index, sign), order, report.filled_lots, report)\n",
+            "            self.grid.book(slot, order, report.filled_lots, report)\n",
             "",
         ),
         (
             REPAIR,
             """            order, index, sign = known
-            self.grid.book(self.grid.slot_at(index, sign), order, 0, report)
+            slot = self.grid.slot_at(index, sign)
+            self.grid.book(slot, order, 0, report)
 """,
             """            return
 """,

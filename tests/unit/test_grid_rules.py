@@ -419,6 +419,22 @@ def test_buys_out_of_the_window_are_cancelled(side: GridSide, sign: int) -> None
 
 
 @SIDES
+def test_a_level_that_was_left_is_forgotten_also_when_the_venue_tells_of_its_order_again(
+    side: GridSide, sign: int
+) -> None:
+    """Every venue tells of a cancel twice, in its answer and on its stream; a trend must not leave a record per level."""
+    venue = started(grid_settings(side=side))
+    for step in range(1, 40):
+        go(venue, ANCHOR + sign * step * 100)
+        for toy in list(venue.orders.values()):
+            if toy.status is OrderStatus.CANCELLED:
+                venue.deliver(venue.report(toy))
+        venue.calm()
+    assert len(venue.manager.slots) == len(venue.manager.live)
+    assert_books_hold(venue)
+
+
+@SIDES
 def test_buys_above_the_window_rest_until_it_has_passed_them(side: GridSide, sign: int) -> None:
     """A falling price leaves buys that have not filled yet where they are: they are the next to fill."""
     venue = started(grid_settings(side=side))
