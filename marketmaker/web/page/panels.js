@@ -153,7 +153,7 @@ export function showNews(news, kind, ticks) {
     what.append(tag);
     const result = each.kind === "fill" ? Number(each.realised) - Number(each.fee) : null;
     return row(element("td", clock(each.time_ms), "dim"), what, element("td", each.symbol), element("td", newsText(each, ticks[each.symbol]), "text"),
-      element("td", result === null ? "" : signed(result, 4), `num ${direction(result || 0)}`));
+      element("td", result === null ? "" : signed(result, 4), `num ${each.kind === "fill" && !Number(each.realised) ? "dim" : direction(result || 0)}`));
   });
   if (!rows.length) {
     const none = element("td", say("no_news"), "empty");
@@ -170,7 +170,8 @@ export function showRisk(risk) {
   at("markets").replaceChildren(...risk.markets.map((market) => {
     const box = element("div", null, "market-row");
     const name = element("div", market.symbol + " ");
-    const word = market.no_data ? ["no_data", "warn"] : market.panics ? ["panics", "down"] : market.recovered ? ["recovered", "up"] : ["calm", ""];
+    const collecting = / closed candles$/.test(market.no_data);
+    const word = collecting ? ["no_data_yet", ""] : market.no_data ? ["no_data", "warn"] : market.panics ? ["panics", "down"] : market.recovered ? ["recovered", "up"] : ["calm", ""];
     name.append(element("span", say(word[0]), `tag ${word[1]}`));
     const figures = element("div", market.no_data ? reason(market.no_data) : `${signed(market.deviation * 100, 2)} % · ${number(market.volume_ratio, 1)}×`, "figures-small");
     figures.title = market.no_data ? "" : say("volume_times", number(market.volume_ratio, 2), risk.volume_multiplier);

@@ -15,7 +15,7 @@ const WORDS = {
   buys: ["buys", "买单"], sells: ["sells", "卖单"], fills: ["fills", "成交"], held_slots: ["held slots", "持仓槽位"],
   all: ["all", "全部"], orders: ["orders", "订单"], alerts: ["alerts", "告警"], control: ["control", "控制"],
   last_price: ["Last price", "最新价"], position: ["Position", "持仓"], profit: ["Profit after fees", "净盈亏"],
-  equity_now: ["Equity", "权益"], quoted: ["Quoted", "挂单"], quoting_time: ["Quoting time", "报价时间"],
+  equity_now: ["Account equity", "账户权益"], quoted: ["Quoted", "挂单"], quoting_time: ["Quoting time", "报价时间"],
   average: ["average", "均价"], value: ["value", "市值"], residual: ["unexplained", "未解释差额"],
   since_start: ["since the start", "自启动以来"], round_trips: ["from {0} fills", "来自 {0} 笔成交"],
   bids_asks: ["{0} buys · {1} sells", "{0} 买 · {1} 卖"], slots_held: ["{0} slots hold inventory", "{0} 个槽位持仓"],
