@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from marketmaker.bookkeeper import Bookkeeper
     from marketmaker.reload import Reloader
 
-SETTLED_POLL_S = 0.01
+SETTLED_POLL_S = 0.05
 CLOSE_TIMEOUT_S = 1.0
 LEDGER_WAIT_MAX_S = 30.0
 ATTEND_AGAIN_S = 10.0

@@ -45,7 +45,6 @@ from marketmaker.core.slot import Heard, SlotState, Verdict
 from marketmaker.errors import ConfigError, VenueError
 from marketmaker.model.event import SettingsChanged
 from marketmaker.model.instrument import Instrument
-from marketmaker.model.market import Quote, Trade
 from marketmaker.model.settings import (
     ExecutionSettings,
     GridSettings,
@@ -62,6 +61,7 @@ from marketmaker.model.settings import (
 from marketmaker.model.status import GridMemory, GridTotals
 from marketmaker.runtime.notify import Notifier
 from marketmaker.runtime.state_store import StateStore
+from marketmaker.sim.altered_feed import CalmingFeed, LeapingFeed
 from marketmaker.sim.checks import Observer, Violation
 from marketmaker.sim.disk import Disk
 from marketmaker.sim.faults import Fault, FaultPlan, Strike, draw_plan, parse_faults
@@ -83,6 +83,7 @@ LAST_LINES = 40
 NO_LIMIT: dict[GridSide, Decimal] = {}
 STOP_LOSS = {GridSide.LONG: Decimal(2985), GridSide.SHORT: Decimal(3005)}
 """The market begins at 3,000 and ranges about a little less."""
+THIN_PER_S, THIN_BURST = (3.0, 8.0), (6, 20)
 DISK_FAULTS = frozenset({Fault.DISK_FULL, Fault.DISK_SHORT, Fault.DISK_SLOW})
 
 
@@ -146,26 +147,6 @@ class DaemonClock:
 
     def set_right(self) -> None:
         self._offset_ns, self._drift = 0, 0.0
-
-
-class CalmingFeed:
-    """A market that stands still from `calm_s` after its start: the last quote again and again, no trades."""
-
-    def __init__(self, feed: SyntheticFeed, calm_s: float) -> None:
-        self._feed = feed
-        self._calm_ns = feed.start_ns + round(calm_s * NS_PER_S)
-        self.start_ns = feed.start_ns
-        self.symbols = feed.symbols
-
-    def events(self, instruments: dict[str, Instrument]) -> Iterator[tuple[str, Trade | Quote]]:
-        last: Quote | None = None
-        for symbol, event in self._feed.events(instruments):
-            if event.ts_local_ns < self._calm_ns:
-                last = event if isinstance(event, Quote) else last
-                yield symbol, event
-            elif isinstance(event, Quote) and last is not None:
-                ts_ns = event.ts_local_ns
-                yield symbol, replace(last, ts_venue_ns=ts_ns, ts_local_ns=ts_ns)
 
 
 class FaultyStore(StateStore):
@@ -234,6 +215,8 @@ class World:
         self.settings = draw_settings(
             task.seed, directory, task.keep or directory if self.keeps_journal else ""
         )
+        if Fault.THIN_BUDGET in kinds:
+            self.settings = thinned(self.settings, self.plan.rates[Fault.THIN_BUDGET])
         paper = self.settings.paper
         symbol = self.settings.symbols[0]
         self.instrument = replace(
@@ -254,7 +237,13 @@ class World:
             settings=paper,
             instrument=self.instrument,
             feed=CalmingFeed(
-                SyntheticFeed(task.seed, (SYMBOL,), loop.now_ns), self.length_s - CLEAN_S + HEAL_S
+                LeapingFeed(
+                    SyntheticFeed(task.seed, (SYMBOL,), loop.now_ns),
+                    [s.start_s for s in self.plan.strikes if s.fault is Fault.PRICE_LEAP],
+                    self.plan.generator(Fault.PRICE_LEAP),
+                    self._leapt,
+                ),
+                self.length_s - CLEAN_S + HEAL_S,
             ),
             plan=self.plan,
             observer=self.observer,
@@ -262,6 +251,7 @@ class World:
             batch=(1, 5, 20)[int(self.rng.random() * 3)],
             now_ns=lambda: loop.now_ns,
         )
+        self.venue.struck[Fault.THIN_BUDGET] += Fault.THIN_BUDGET in kinds
         self.clock = DaemonClock(loop)
         self.observer.clock_off_s = lambda: (self.clock.now_ns() - loop.now_ns) / NS_PER_S
         self.directory = directory
@@ -344,6 +334,7 @@ class World:
         for symbol in process.app.symbols:
             repair = symbol.manager.repair
             self.observer.check_repairs(repair.repairs, repair.foreign_lots, self.loop.now_ns)
+        self.observer.process_died(self.loop.now_ns)
         process.killed = process.disk.dead = True
         process.line.cut()
         kept = process.disk.contents()
@@ -408,6 +399,9 @@ class World:
                 ts_ns=self.clock.now_ns(),
             )
         )
+
+    def _leapt(self) -> None:
+        self.venue.struck[Fault.PRICE_LEAP] += 1
 
     # -- the plan ------------------------------------------------------------------------------------
 
@@ -631,6 +625,14 @@ def draw_settings(seed: int, directory: str, journal: str) -> Settings:
         shutdown_timeout_s=20.0,
         journal=os.path.join(journal, "journal.jsonl") if journal else "",
         state_dir=directory,
+    )
+
+
+def thinned(settings: Settings, share: float) -> Settings:
+    """The same on an account that may send little: 3 to 8 orders a second, 6 to 20 at once."""
+    per_s, burst = (low + share * (high - low) for low, high in (THIN_PER_S, THIN_BURST))
+    return replace(
+        settings, paper=replace(settings.paper, orders_per_s=per_s, order_burst=int(burst))
     )
 
 

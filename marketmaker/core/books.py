@@ -149,6 +149,18 @@ class Books:
         source.held_lots = 0
         source.cost = 0
 
+    def pay_debt(self, debtor: Slot, holder: Slot) -> None:
+        """What `debtor` sold without having it was inventory of `holder`, of the same ladder."""
+        lots = min(-debtor.held_lots, holder.held_lots)
+        proceeds = -debtor.cost * lots // -debtor.held_lots
+        cost = holder.cost * lots // holder.held_lots
+        debtor.held_lots += lots
+        debtor.cost += proceeds
+        holder.held_lots -= lots
+        holder.cost -= cost
+        self.inventory_cost += holder.sign * (proceeds - cost)
+        self.realised += holder.sign * (proceeds - cost)
+
     def adopt(self, slot: Slot, lots: int, cost: int) -> None:
         """Take inventory in (lots > 0, in the slot's direction) or give it up (lots < 0) without a trade of ours."""
         slot.held_lots += lots

@@ -288,6 +288,7 @@ class PositionManager:
         if end and not self.ended:
             self.begin_closing(end)
         if was_waiting and not self.limits.waiting:
+            self.rearranged = True
             self.mark_window()
         for ladder in self.ladders.values():
             self.follow(ladder)
@@ -911,6 +912,7 @@ class PositionManager:
 
     def on_gate_shut(self, event: GateShut) -> None:
         self.gates[event.gate] = event.reason
+        self.rearranged = True
         self.mark_all()
 
     def on_gate_opened(self, event: GateOpened) -> None:
@@ -920,6 +922,7 @@ class PositionManager:
             self.ended = ""
             self.mark_all()
         if self.gates.pop(event.gate, None) is not None:
+            self.rearranged = True
             self.mark_all()
 
     def on_funding(self, event: FundingBooked) -> None:
@@ -985,7 +988,7 @@ class PositionManager:
 
     def begin_closing(self, reason: str) -> None:
         self.ended = reason
-        self.closing = True
+        self.closing = self.rearranged = True
         self.alert(Severity.WARNING, "grid.closing", reason)
         self.mark_all()
 
@@ -994,6 +997,7 @@ class PositionManager:
         if self.standstill():
             return
         assert self.price is not None
+        self.pay_debts()
         slots = [self.slots[index] for index in self.holding if self.slots[index].held_lots > 0]
         if not slots:
             self.closing = False
@@ -1022,6 +1026,17 @@ class PositionManager:
         target.retry_at_ns = self.now_ns + int(self.settings.retry_delay_s * SECOND_NS)
         target.retry_reason = "closing"
         self.set_timer(target.retry_at_ns, "retry", target.index)
+
+    def pay_debts(self) -> None:
+        """Inventory that was given back under another slot's name is no longer there to be given back."""
+        slots = [self.slots[index] for index in self.holding]
+        for debtor in (slot for slot in slots if slot.held_lots < 0):
+            for holder in slots:
+                if holder.sign == debtor.sign and holder.held_lots > 0 > debtor.held_lots:
+                    self.books.pay_debt(debtor, holder)
+                    self.rearranged = True
+                    self.held_changed(holder)
+            self.held_changed(debtor)
 
     def alert(self, severity: Severity, topic: str, message: str) -> None:
         self.actions.append(RaiseAlert(severity=severity, topic=topic, message=message))

@@ -1,7 +1,8 @@
 """What a snapshot changes: fills we missed, orders we lost or never knew, and a position that differs from the slots.
 
 No destructive repair from a single reading. An order that is not listed is asked for, not forgotten; a position must
-differ by the same amount in two readings in a row before the slots follow it, and every such repair is alerted.
+differ by the same amount in two readings in a row before the slots follow it (in five when we traded meanwhile), and
+every such repair is alerted.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from marketmaker.core.position_manager import PositionManager
 
 SECOND_LOOK_NS = 2 * SECOND_NS
+SURE_SIGHTINGS = 5
+"""Of a difference, in a row, whatever was traded meanwhile."""
 UNLISTED_TIMES = 3
 """In a row, before it is believed that an order of an earlier process is over."""
 UNTOLD_TIMES = 100
@@ -42,6 +45,8 @@ class Repair:
         self.news = news
         self.foreign_lots = 0
         self.difference: int | None = None
+        self.sightings = 0
+        self.sighted_fill_ns = 0
         self.repairs = 0
 
     def on_snapshot(self, event: SnapshotTaken) -> None:
@@ -218,7 +223,8 @@ class Repair:
             self.grid.query(order, "not among the open orders")
 
     def hear_position(self, differences: Differences, entry_price: Decimal) -> None:
-        """A difference must be the same in two readings in a row before it is repaired."""
+        """A difference must be the same in two readings in a row before it is repaired; in more where we traded between
+        them, for while trades go on a reading that is a little late differs by the same again and again."""
         difference = differences.position
         assert difference is not None
         if difference == 0:
@@ -229,6 +235,11 @@ class Repair:
             return
         if self.difference != difference or self.grid.price is None:
             self.difference = difference
+            self.sightings, self.sighted_fill_ns = 1, self.grid.last_fill_ns
+            self.look_again()
+            return
+        self.sightings += 1
+        if self.sighted_fill_ns != self.grid.last_fill_ns and self.sightings < SURE_SIGHTINGS:
             self.look_again()
             return
         self.difference = None
@@ -263,12 +274,14 @@ class Repair:
             return
         sign = 1 if remaining > 0 else -1
         taker = self.grid.ladders.get(sign)
-        if taker is None:
+        over = self.grid.ended if not self.grid.closing else ""
+        if taker is None or over:
             self.foreign_lots += remaining
+            why = f"came after {over}" if over else "lie on the other side of this grid"
             self.grid.alert(
                 Severity.ERROR,
                 "reconcile.unwanted",
-                f"{remaining:+d} lots lie on the other side of this grid: left to the owner",
+                f"{remaining:+d} lots {why}: left to the owner",
             )
             return
         self.take_inventory(taker, abs(remaining), entry_price)

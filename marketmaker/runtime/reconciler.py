@@ -110,13 +110,16 @@ class Reconciler:
         return MIN_GAP_S
 
     async def _read_first(self) -> VenueSnapshot:
-        """Whoever ran before us may have left orders or a position: that there is none is believed when it is said
-        twice."""
+        """Whoever ran before us may have left orders or a position: that there is none is believed when two readings in
+        a row say so."""
         snapshot = await self._read()
-        orders = any(report.client_order_id for report in snapshot.open_orders)
-        if not orders or not snapshot.position.qty_lots:
+        denied = says_none(snapshot)
+        while denied:
             await asyncio.sleep(SECOND_LOOK_S)
             snapshot = await self._read()
+            earlier, denied = denied, says_none(snapshot)
+            if denied <= earlier:
+                break
         self._doubts_empty = False
         return snapshot
 
@@ -133,3 +136,10 @@ class Reconciler:
             ts_asked_ns=ts_asked_ns,
             ts_answered_ns=self._clock.now_ns(),
         )
+
+
+def says_none(snapshot: VenueSnapshot) -> frozenset[str]:
+    """Of what the reading says that we have none."""
+    orders = any(report.client_order_id for report in snapshot.open_orders)
+    said = {"orders": not orders, "position": not snapshot.position.qty_lots}
+    return frozenset(what for what, none in said.items() if none)

@@ -22,7 +22,7 @@ did, and what the daemon was told; and it is asked to compare books and account 
                 31  ended          the grid closes itself only after a price beyond `stop_loss`, and enters no more
                 32  holds          no entry where the slot's last order left inventory that can be sold
                 33  disk           no entry while the disk refuses what is written
-                34  clock          a process whose clock is off when it begins places nothing
+                34  clock          a process that never saw its clock right places nothing
     cancelling  17  foreign        no order of somebody else is ever cancelled
                 18  cancel-storm   no order is cancelled over and over
     the venue   19  one-live       one live order per slot
@@ -48,6 +48,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from math import inf
 
 from marketmaker.errors import (
     ClockSkew,
@@ -188,6 +189,9 @@ class Observer:
         self._ended: dict[ClientOrderId, None] = {}
         self._post_only: dict[ClientOrderId, bool] = {}
         self._placed_by: dict[ClientOrderId, int] = {}
+        self._filled_with: dict[str, int] = {}
+        """How much of its order was filled with a trade."""
+        self._died_ns: int | None = None
         self._memory_lost = False
         self.clock_off_s: Callable[[], float] = lambda: 0.0
         self._disowned = False
@@ -213,7 +217,7 @@ class Observer:
         self._paused_until_ns = 0
         self._margin_until_ns = 0
         self._disk_refused_ns: int | None = None
-        self._began_off_s = 0.0
+        self._least_off_s = inf
         self._rejects: dict[int, int] = {}
         self._wait_until_ns: dict[int, int] = {}
 
@@ -223,19 +227,22 @@ class Observer:
         """`remembers`: it starts with a state directory; `same_levels`: with the one the last process wrote."""
         self.process += 1
         self._forget_process()
-        self._began_off_s = abs(self.clock_off_s())
         if self.process > 1 and not (remembers and same_levels):
             self._memory_lost = True
-        since_ns = self._closing_since_ns
-        if not (
-            remembers and same_levels and since_ns is not None and now_ns - since_ns > SAVED_NS
-        ):
+        since_ns, died_ns = self._closing_since_ns, self._died_ns
+        written = since_ns is not None and (died_ns is None or died_ns - since_ns > SAVED_NS)
+        if not (remembers and same_levels and written):
             self._closing_since_ns = None
+        self._died_ns = None
         if not (remembers and same_levels):
             self.anchor = None
         if not remembers and self.grid.on_position_difference is PositionPolicy.IGNORE:
             self._disowned = self._disowned or self.position_lots != 0
         self.note(now_ns, f"process {self.process} begins{'' if remembers else ' without memory'}")
+
+    def process_died(self, now_ns: int) -> None:
+        """Without a word."""
+        self._died_ns = now_ns
 
     def settings_changed(self, settings: Settings, now_ns: int) -> None:
         """What was handed out before may still be on its way: of two amounts the larger bounds what is placed."""
@@ -283,7 +290,7 @@ class Observer:
                 self.broken("stream", f"{name} placed while the order stream is down", now_ns)
         elif not self._snapshot_ok:
             self.broken("snapshot", f"{name} placed before a snapshot", now_ns)
-        if min(self._began_off_s, abs(self.clock_off_s())) > self._most_off_s:
+        if min(self._least_off_s, abs(self.clock_off_s())) > self._most_off_s:
             self.broken("clock", f"{name} placed on a clock that is wrong", now_ns)
         if not self.is_entry(order.client_order_id):
             return
@@ -497,6 +504,8 @@ class Observer:
     def _hear_trade(self, told: Told, fill: Fill) -> None:
         told.trades[fill.trade_id] = fill.qty_lots
         traded = sum(told.trades.values())
+        if told.order is None:  # of what filled before it may know from its memory
+            traded = max(traded, self._filled_with.get(fill.trade_id, 0))
         if traded > told.filled_lots:
             told.filled_lots = traded
             self._rejects.pop(told.order_id.slot, None)
@@ -530,7 +539,7 @@ class Observer:
         for told in self._told.values():
             if told.order is None and told.order_id not in names:
                 told.unlisted += 1
-                told.over = told.over or told.unlisted >= 2
+                told.over = told.over or told.unlisted >= (1 if self._listed else 2)
         for report in self._listed:
             told = self._told_of(report, now_ns)
             told.filled_lots = max(told.filled_lots, report.filled_lots)
@@ -539,6 +548,9 @@ class Observer:
         for fill in fills:
             if fill.client_order_id is not None and fill.client_order_id in self._told:
                 self._hear_trade(self._told[fill.client_order_id], fill)
+
+    def told_clock(self, off_s: float) -> None:
+        self._least_off_s = min(self._least_off_s, abs(off_s))
 
     def order_stream_up(self, now_ns: int) -> None:
         self.note(now_ns, "order stream up")
@@ -631,6 +643,7 @@ class Observer:
     def _traded(
         self, report: OrderReport, name: ClientOrderId, fill: Fill, before: int, now_ns: int
     ) -> None:
+        self._filled_with[fill.trade_id] = report.filled_lots
         self.trades.append(
             OwnTrade(fill=fill, process=self.process, ours_since=self._placed_by.get(name, 0))
         )

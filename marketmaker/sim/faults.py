@@ -46,6 +46,7 @@ class Fault(Enum):
     REPORT_DROPPED = "report-dropped"
     FILL_RACES_CANCEL = "fill-races-cancel"
     FALSE_REFUSAL = "false-refusal"
+    THIN_BUDGET = "thin-budget"
 
     STREAM_DOWN = "stream-down"
     STREAM_SILENT = "stream-silent"
@@ -57,12 +58,14 @@ class Fault(Enum):
     MAINTENANCE = "maintenance"
     POST_ONLY_MODE = "post-only-mode"
     PRECISION_CHANGE = "precision-change"
+    ENDPOINT_DOWN = "endpoint-down"
     DISK_FULL = "disk-full"
     DISK_SHORT = "disk-short"
     DISK_SLOW = "disk-slow"
     CLOCK_DRIFT = "clock-drift"
 
     PRICE_OUTLIER = "price-outlier"
+    PRICE_LEAP = "price-leap"
     PARTIAL_FILL = "partial-fill"
     ENDED_BY_VENUE = "ended-by-venue"
     SELF_TRADE = "self-trade"
@@ -103,8 +106,9 @@ RATES = {
     Fault.REPORT_DROPPED: 0.15,
     Fault.FILL_RACES_CANCEL: 0.30,
     Fault.FALSE_REFUSAL: 0.20,
+    Fault.THIN_BUDGET: 1.0,
 }
-"""The most a rate may be."""
+"""The most a rate may be. That of a thin budget says how thin it is."""
 
 EPISODES = {
     Fault.STREAM_DOWN: (3, 0.1, 20.0),
@@ -117,6 +121,7 @@ EPISODES = {
     Fault.MAINTENANCE: (1, 2.0, 20.0),
     Fault.POST_ONLY_MODE: (1, 5.0, 20.0),
     Fault.PRECISION_CHANGE: (1, 3.0, 20.0),
+    Fault.ENDPOINT_DOWN: (2, 5.0, 40.0),
     Fault.DISK_FULL: (2, 2.0, 20.0),
     Fault.DISK_SHORT: (1, 5.0, 30.0),
     Fault.DISK_SLOW: (1, 3.0, 15.0),
@@ -126,6 +131,7 @@ EPISODES = {
 
 MOMENTS = {
     Fault.PRICE_OUTLIER: 3,
+    Fault.PRICE_LEAP: 3,
     Fault.PARTIAL_FILL: 15,
     Fault.ENDED_BY_VENUE: 6,
     Fault.SELF_TRADE: 3,

@@ -92,6 +92,8 @@ ORDER_STREAM_DOWN = (Fault.STREAM_DOWN, Fault.HALF_OPEN)
 ORDER_STREAM_SILENT = (Fault.STREAM_SILENT, Fault.TOKEN_EXPIRED, Fault.HALF_OPEN)
 PRICE_STREAM_DOWN = (Fault.PRICE_DOWN, Fault.HALF_OPEN)
 PRICE_STREAM_SILENT = (Fault.PRICE_SILENT, Fault.HALF_OPEN)
+ENDPOINTS = ("position", "open orders", "fills", "order")
+"""Of which one may be out of order while the others answer."""
 
 T = TypeVar("T")
 
@@ -171,6 +173,7 @@ class FaultyVenue:
         self._chance = {fault: plan.generator(fault) for fault in Fault}
         self._active: dict[Fault, int] = {}
         self._hits_next = False
+        self._endpoints_down: dict[str, None] = {}
         self._ban_told = False
         self._ban_ends_ns = 0
         self._limit = OrderLimit(per_s=settings.orders_per_s, burst=settings.order_burst)
@@ -273,11 +276,16 @@ class FaultyVenue:
             self._ban_told = self._chance[fault].random() < 0.5
             ends_ns = self.began_ns + round(strike.stop_s * NS_PER_S)
             self._ban_ends_ns = max(self._ban_ends_ns, ends_ns)
+        elif fault is Fault.ENDPOINT_DOWN:
+            pick = int(self._chance[fault].random() * len(ENDPOINTS))
+            self._endpoints_down[ENDPOINTS[pick]] = None
         if self.line is not None:
             self.line.episode_begins(fault)
 
     def _finish(self, strike: Strike) -> None:
         self._active[strike.fault] -= 1
+        if not self.active(Fault.ENDPOINT_DOWN):
+            self._endpoints_down.clear()
         if self.line is not None and not self._active[strike.fault]:
             self.line.episode_ends(strike.fault)
 
@@ -512,6 +520,8 @@ class FaultyVenue:
             rng = self._chance[Fault.RATE_LIMIT]
             given = 0.1 + 4 * rng.random() ** 2 if rng.random() < 0.5 else None
             return RateLimited("slow down", retry_after_s=given, venue=VENUE, operation=kind)
+        if kind in self._endpoints_down:
+            return Overloaded("internal error", venue=VENUE, operation=kind)
         if self.strikes(Fault.OVERLOADED):
             return Overloaded("too busy", venue=VENUE, operation=kind)
         if count and self.strikes(Fault.CLOCK_REFUSED):
@@ -682,6 +692,7 @@ class Line:
     async def fetch_account(self, instrument: Instrument) -> AccountState:
         def read() -> AccountState:
             offset_ns = self._venue.now_ns() - self._clock()
+            self._observer.told_clock(offset_ns / NS_PER_S)
             return replace(self._venue.exchange.account_state(), clock_offset_ns=offset_ns)
 
         return await self._ask("account", read)
@@ -701,7 +712,7 @@ class Line:
         asked_ns = self._venue.now_ns()
         try:
             report = await self._ask(
-                f"order {client_order_id}", lambda: self._venue.order(client_order_id)
+                "order", lambda: self._venue.order(client_order_id), f"{client_order_id}"
             )
         except OrderNotFound:
             self._observer.told_missing(client_order_id, asked_ns, self._venue.now_ns())
@@ -720,13 +731,13 @@ class Line:
     async def fetch_funding_rate(self, instrument: Instrument) -> Decimal:
         return await self._ask("funding rate", lambda: self._venue.settings.funding_rate)
 
-    def _ask(self, what: str, read: Callable[[], T]) -> asyncio.Future[T]:
+    def _ask(self, what: str, read: Callable[[], T], which: str = "") -> asyncio.Future[T]:
         """A question about the account: it changes nothing, so all that can happen to it is that it fails."""
         future: asyncio.Future[T] = self._future()
         if not self.alive:
             return future
         venue = self._venue
-        self._note(f"ask {what}")
+        self._note(f"ask {what} {which}")
         sent_ns = venue.now_ns()
         deaf = False
         if venue.strikes(Fault.SNAPSHOT_ERROR):

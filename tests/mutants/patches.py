@@ -309,8 +309,8 @@ MUTANTS = (
         "F9",
         (
             RECONCILER,
-            "        if not orders or not snapshot.position.qty_lots:\n",
-            "        if orders and not orders:\n",
+            "        while denied:\n",
+            "        while denied and not denied:\n",
         ),
     ),
     mutant(
@@ -450,8 +450,8 @@ MUTANTS = (
         "F14",
         (
             MANAGER,
-            "        if self.standstill():\n            return\n        assert self.price is not None\n        slots = [",
-            "        if self.standstill() or self.gates or not self.closing or self.ended:\n            return\n        assert self.price is not None\n        slots = [",
+            "        if self.standstill():\n            return\n        assert self.price is not None\n        self.pay_debts()\n        slots = [",
+            "        if self.standstill() or self.gates or not self.closing or self.ended:\n            return\n        assert self.price is not None\n        self.pay_debts()\n        slots = [",
         ),
     ),
     mutant(

@@ -207,6 +207,32 @@ def test_carrying_moves_lots_and_cost_and_no_totals() -> None:
 
 
 @BOTH
+def test_a_debt_paid_from_another_slot_realises_what_was_sold_and_leaves_the_lots_as_they_were(
+    sign: int,
+) -> None:
+    books, debtor, holder = Books(), Slot(index=1, sign=sign), Slot(index=2, sign=sign)
+    books.adopt(debtor, -3, -330)
+    books.adopt(holder, 7, 701)
+    books.pay_debt(debtor, holder)
+    assert (debtor.held_lots, debtor.cost) == (0, 0)
+    assert (holder.held_lots, holder.cost) == (4, 401)
+    assert books.realised == sign * 30
+    assert (books.inventory_lots, books.inventory_cost) == (4 * sign, 401 * sign)
+
+
+@BOTH
+def test_a_debt_larger_than_what_another_slot_holds_is_paid_in_part(sign: int) -> None:
+    books, debtor, holder = Books(), Slot(index=1, sign=sign), Slot(index=2, sign=sign)
+    books.adopt(debtor, -7, -771)
+    books.adopt(holder, 3, 301)
+    books.pay_debt(debtor, holder)
+    assert (debtor.held_lots, debtor.cost) == (-4, -441)
+    assert (holder.held_lots, holder.cost) == (0, 0)
+    assert books.realised == sign * 29
+    assert (books.inventory_lots, books.inventory_cost) == (-4 * sign, -441 * sign)
+
+
+@BOTH
 def test_adopted_inventory_is_told_apart_from_traded_inventory(sign: int) -> None:
     books, slot = Books(), Slot(index=1, sign=sign)
     books.adopt(slot, 5, 500)

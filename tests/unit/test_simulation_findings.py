@@ -9,8 +9,13 @@ from decimal import Decimal
 
 from marketmaker.core import readings
 from marketmaker.errors import NotSent, RateLimited
-from marketmaker.model.action import CancelOrder, PlaceOrder
+from marketmaker.model.account import Position
+from marketmaker.model.action import Action, CancelOrder, PlaceOrder, RaiseAlert
 from marketmaker.model.event import (
+    FlattenRequested,
+    Gate,
+    GateOpened,
+    GateShut,
     OrderStreamLost,
     PlaceRefused,
     PriceChanged,
@@ -18,7 +23,7 @@ from marketmaker.model.event import (
     SnapshotTaken,
 )
 from marketmaker.model.instrument import Lots, Ticks
-from marketmaker.model.order import ClientOrderId, NewOrder, Side
+from marketmaker.model.order import ClientOrderId, EndReason, NewOrder, OrderStatus, Side
 from marketmaker.model.settings import ExecutionSettings, GridSide
 from marketmaker.runtime.event_queue import EventQueue
 from marketmaker.runtime.executor import Channel, Executor
@@ -127,6 +132,125 @@ def test_an_empty_first_list_of_orders_is_asked_for_again() -> None:
         assert taken.snapshot.open_orders == (report,)
 
     run_virtual(main)
+
+
+def test_none_is_believed_at_the_start_when_two_readings_in_a_row_say_so() -> None:
+    """An endpoint that was out of order for a moment: each of two readings said that something else was none."""
+
+    async def main(clock: LoopClock) -> None:
+        report = make_report(ClientOrderId(0, Side.BUY, 1))
+        zero = Decimal(0)
+        none = Position(qty_lots=Lots(0), entry_price=zero, mark_price=zero)
+        long = Position(qty_lots=Lots(7), entry_price=Decimal(2500), mark_price=Decimal(2500))
+        adapter = FakeAdapter(
+            script={
+                "fetch_open_orders": [(report,), (), (report,)],
+                "fetch_position": [none, long, long],
+            }
+        )
+        channel = Channel(name="ETHUSDT", instrument=make_instrument(), queue=EventQueue())
+        reconciler = Reconciler(channel, adapter, clock, 60.0, 0, doubts_empty=True)
+        reconciler.request("start")
+        service = asyncio.ensure_future(reconciler.run())
+        await asyncio.sleep(8)
+        service.cancel()
+        with suppress(asyncio.CancelledError):
+            await service
+        (taken,) = drain_queue(channel.queue)
+        assert isinstance(taken, SnapshotTaken)
+        assert taken.snapshot.open_orders == (report,)
+        assert taken.snapshot.position.qty_lots == 7
+
+    run_virtual(main)
+
+
+def test_a_close_does_not_sell_again_what_a_late_fill_has_sold() -> None:
+    """An exit filled while it was being cancelled for the close, and was told after its inventory was carried away."""
+    venue = ToyVenue(make_manager())
+    venue.start(250_000)
+    venue.calm()
+    for slot in (-1, -2):
+        entry = next(toy for toy in venue.open() if toy.order.client_order_id.slot == slot)
+        venue.fill(entry)
+        venue.calm()
+    held = venue.position
+    exits = venue.open(Side.SELL)
+    assert len(exits) == 2 and venue.manager.books.inventory_lots == held
+    venue.tell(FlattenRequested(reason="out", ts_ns=venue.now_ns))
+    venue.settle_cancels()
+    closing = venue.take(venue.unsent.popleft())
+    assert closing.order.qty_lots == held
+    carried = next(
+        toy for toy in exits if toy.order.client_order_id.slot != closing.order.client_order_id.slot
+    )
+    carried.status = OrderStatus.OPEN
+    venue.deliver(venue.trade(carried, carried.order.qty_lots))
+    venue.fill(closing, venue.position)
+    venue.end(closing, EndReason.IOC)
+    venue.wait(60)
+    assert venue.position == 0
+    assert not venue.unsent
+    assert not venue.manager.closing
+    assert not venue.manager.holding
+    assert venue.manager.books.inventory_lots == venue.manager.books.inventory_cost == 0
+
+
+def test_a_difference_between_which_we_traded_must_be_seen_five_times() -> None:
+    """While trades go on, a reading that lags differs by the same again and again, and two prove nothing."""
+    venue = ToyVenue(make_manager())
+    venue.start(250_000)
+    venue.calm()
+    venue.position += 20
+    assert not alerts(venue.snapshot())
+    venue.pass_time(2)
+    entry = next(toy for toy in venue.open() if toy.order.client_order_id.slot == -1)
+    venue.fill(entry)
+    venue.calm()
+    for _ in range(3):
+        venue.pass_time(2)
+        assert not alerts(venue.snapshot())
+    venue.pass_time(2)
+    assert alerts(venue.snapshot()) == ["reconcile.differed"]
+    assert venue.manager.books.inventory_lots == venue.position
+
+
+def test_lots_that_come_after_the_grid_has_closed_are_left_to_the_owner() -> None:
+    """Nothing would ever have closed them: they were offered by a grid that had ended."""
+    venue = ToyVenue(make_manager())
+    venue.start(250_000)
+    venue.calm()
+    venue.tell(FlattenRequested(reason="out", ts_ns=venue.now_ns))
+    venue.settle_cancels()
+    assert venue.manager.ended and not venue.manager.closing
+    venue.position += 20
+    venue.snapshot()
+    venue.pass_time(2)
+    assert alerts(venue.snapshot()) == ["reconcile.differed", "reconcile.unwanted"]
+    venue.calm()
+    assert venue.manager.repair.foreign_lots == 20
+    assert venue.open() == []
+
+
+def test_what_a_restart_must_know_is_written_down_when_it_happens() -> None:
+    """A process that died soon after had forgotten its pause, its close, or that the trigger was reached."""
+    venue = ToyVenue(make_manager(grid_settings(trigger_price=Decimal(2499))))
+    venue.start(250_000)
+    assert readings.memory(venue.manager).triggered is False  # type: ignore[union-attr]
+    for event in (
+        PriceChanged(price_ticks=Ticks(249_900), ts_venue_ns=venue.now_ns, ts_ns=venue.now_ns),
+        GateShut(gate=Gate.PAUSED, reason="asked", ts_ns=venue.now_ns),
+        GateOpened(gate=Gate.PAUSED, ts_ns=venue.now_ns),
+        FlattenRequested(reason="out", ts_ns=venue.now_ns),
+    ):
+        before = readings.memory(venue.manager)
+        venue.manager.rearranged = False
+        venue.tell(event)
+        assert venue.manager.rearranged, event
+        assert readings.memory(venue.manager) != before or isinstance(event, FlattenRequested)
+
+
+def alerts(actions: list[Action]) -> list[str]:
+    return [action.topic for action in actions if isinstance(action, RaiseAlert)]
 
 
 def test_trades_taken_over_without_memory_are_not_booked_by_the_next_process() -> None:
