@@ -1,8 +1,8 @@
 """What a snapshot changes: fills we missed, orders we lost or never knew, and a position that differs from the slots.
 
 No destructive repair from a single reading. An order that is not listed is asked for, not forgotten; a position must
-differ by the same amount in two readings in a row before the slots follow it (in five when we traded meanwhile), and
-every such repair is alerted.
+differ by the same amount in two readings in a row, two seconds apart, before the slots follow it (in five when we
+traded meanwhile), and every such repair is alerted.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from marketmaker.core.grid import Ladder
 from marketmaker.core.order_news import CANCEL_REPEAT_NS, SECOND_NS, OrderNews
 from marketmaker.core.reconcile import Differences, compare
 from marketmaker.core.slot import LOCKED, Heard, LiveOrder, Slot
+from marketmaker.model.account import VenueSnapshot
 from marketmaker.model.action import Severity
 from marketmaker.model.event import SnapshotTaken
 from marketmaker.model.instrument import Lots
@@ -46,6 +47,7 @@ class Repair:
         self.foreign_lots = 0
         self.difference: int | None = None
         self.sightings = 0
+        self.sighted_ns = 0
         self.sighted_fill_ns = 0
         self.repairs = 0
 
@@ -96,8 +98,8 @@ class Repair:
             names = (report.client_order_id for report in snapshot.open_orders)
             self.forget_what_is_over({name.sequence for name in names if name is not None})
         if differences.position is not None:
-            self.hear_position(differences, snapshot.position.entry_price)
-        elif not self.grid.position_settled:
+            self.hear_position(differences, snapshot)
+        elif not self.grid.position_settled or self.difference is not None:
             self.look_again()
 
     def hear_fill(self, name: ClientOrderId, report: OrderReport, fill: Fill) -> None:
@@ -222,9 +224,10 @@ class Repair:
         if slot.state is LOCKED or order.unanswered_ns:
             self.grid.query(order, "not among the open orders")
 
-    def hear_position(self, differences: Differences, entry_price: Decimal) -> None:
-        """A difference must be the same in two readings in a row before it is repaired; in more where we traded between
-        them, for while trades go on a reading that is a little late differs by the same again and again."""
+    def hear_position(self, differences: Differences, snapshot: VenueSnapshot) -> None:
+        """A difference must be the same in two readings in a row before it is repaired, so far apart that no venue lags
+        that much; in more where we traded between them, for while trades go on a reading that is a little late differs
+        by the same again and again."""
         difference = differences.position
         assert difference is not None
         if difference == 0:
@@ -236,9 +239,14 @@ class Repair:
         if self.difference != difference or self.grid.price is None:
             self.difference = difference
             self.sightings, self.sighted_fill_ns = 1, self.grid.last_fill_ns
+            self.sighted_ns = snapshot.ts_asked_ns
+            self.look_again()
+            return
+        if snapshot.ts_asked_ns - self.sighted_ns < SECOND_LOOK_NS:
             self.look_again()
             return
         self.sightings += 1
+        self.sighted_ns = snapshot.ts_asked_ns
         if self.sighted_fill_ns != self.grid.last_fill_ns and self.sightings < SURE_SIGHTINGS:
             self.look_again()
             return
@@ -253,7 +261,7 @@ class Repair:
         if self.grid.settings.on_position_difference is PositionPolicy.IGNORE:
             self.foreign_lots += difference
         else:
-            self.adopt(difference, entry_price)
+            self.adopt(difference, snapshot.position.entry_price)
         self.grid.position_settled = True
         self.grid.mark_all()
 

@@ -127,7 +127,7 @@ def test_every_fault_ends_in_time_for_the_grid_to_become_whole() -> None:
 def test_a_table_of_seeds_reaches_every_slot_transition_that_can_be() -> None:
     """Of those that need a rare meeting one is enough; the others come by themselves."""
     reached: dict[str, int] = {}
-    for seed in (0, 1, 4, 9, 12, 100, 101, 102):
+    for seed in (1, 2, 3, 7, 9, 10, 12, 101):
         for pair, times in simulate(Task(seed=seed, minutes=4)).transitions.items():
             reached[pair] = reached.get(pair, 0) + times
     pairs = transition_pairs()

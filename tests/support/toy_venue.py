@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from marketmaker.core.position_manager import PositionManager
+from marketmaker.core.repair import SECOND_LOOK_NS
 from marketmaker.model.account import Position, VenueSnapshot
 from marketmaker.model.action import Action, CancelOrder, PlaceOrder, QueryOrder
 from marketmaker.model.client_order_id import TextForm
@@ -97,6 +98,7 @@ class ToyVenue:
     def __init__(self, manager: PositionManager, *, start_position: int = 0) -> None:
         self.manager = manager
         self.now_ns = 1_700_000_000 * SECOND
+        self.looked_ns = 0
         self.orders: dict[ClientOrderId, ToyOrder] = {}
         self.unsent: deque[NewOrder] = deque()
         self.cancels: deque[CancelOrder] = deque()
@@ -153,7 +155,9 @@ class ToyVenue:
         return self.tell(PriceChanged(price_ticks=Ticks(ticks), ts_venue_ns=ts_ns, ts_ns=ts_ns))
 
     def snapshot(self, *, asked_ns: int | None = None) -> list[Action]:
-        self.now_ns += 1_000
+        """Far enough from the one before to be a second look."""
+        self.now_ns = max(self.now_ns + 1_000, self.looked_ns + SECOND_LOOK_NS)
+        self.looked_ns = self.now_ns
         asked = self.now_ns if asked_ns is None else asked_ns
         self.now_ns += 1_000
         return self.tell(

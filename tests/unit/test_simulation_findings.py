@@ -10,7 +10,7 @@ from decimal import Decimal
 from marketmaker.core import readings
 from marketmaker.errors import NotSent, RateLimited
 from marketmaker.model.account import Position
-from marketmaker.model.action import Action, CancelOrder, PlaceOrder, RaiseAlert
+from marketmaker.model.action import Action, CancelOrder, PlaceOrder, RaiseAlert, TakeSnapshot
 from marketmaker.model.event import (
     FlattenRequested,
     Gate,
@@ -21,6 +21,7 @@ from marketmaker.model.event import (
     PriceChanged,
     Refusal,
     SnapshotTaken,
+    TimerFired,
 )
 from marketmaker.model.instrument import Lots, Ticks
 from marketmaker.model.order import ClientOrderId, EndReason, NewOrder, OrderStatus, Side
@@ -39,7 +40,7 @@ from tests.support.fakes import (
     make_report,
     run_virtual,
 )
-from tests.support.toy_venue import ToyVenue, grid_settings, make_manager
+from tests.support.toy_venue import SECOND, ToyVenue, grid_settings, make_manager
 
 
 def make_executor(clock: LoopClock, adapter: FakeAdapter) -> tuple[Executor, Channel]:
@@ -212,6 +213,36 @@ def test_a_difference_between_which_we_traded_must_be_seen_five_times() -> None:
     venue.pass_time(2)
     assert alerts(venue.snapshot()) == ["reconcile.differed"]
     assert venue.manager.books.inventory_lots == venue.position
+
+
+def test_a_reading_that_cannot_tell_the_position_is_followed_by_another_while_a_difference_waits() -> (
+    None
+):
+    """A fill while each second look was taken put the next one off to the interval, and the repair for minutes."""
+    venue = ToyVenue(make_manager())
+    venue.start(250_000)
+    venue.calm()
+    venue.position += 20
+    assert not alerts(venue.snapshot())
+    venue.pass_time(2)
+    asked_ns = venue.now_ns
+    venue.fill(next(toy for toy in venue.open() if toy.order.client_order_id.slot == -1))
+    venue.tell(TimerFired(ts_ns=venue.now_ns))  # the first second look, which cannot tell
+    venue.snapshot(asked_ns=asked_ns)
+    venue.pass_time(2)
+    actions = venue.tell(TimerFired(ts_ns=venue.now_ns))
+    assert any(isinstance(action, TakeSnapshot) for action in actions)
+
+
+def test_two_readings_within_one_lag_of_the_venue_are_one_sighting() -> None:
+    venue = ToyVenue(make_manager())
+    venue.start(250_000)
+    venue.calm()
+    venue.position += 20
+    assert not alerts(venue.snapshot())
+    first_ns = venue.now_ns
+    assert not alerts(venue.snapshot(asked_ns=first_ns + SECOND))
+    assert alerts(venue.snapshot()) == ["reconcile.differed"]
 
 
 def test_lots_that_come_after_the_grid_has_closed_are_left_to_the_owner() -> None:
