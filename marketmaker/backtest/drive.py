@@ -93,13 +93,15 @@ class PlainIds:
         self.sequences = TextForm.sequences
         self.max_slot = TextForm.max_slot
         self._last = ClientOrderId(0, Side.BUY, -1)
+        self._wire = "-1"
 
     def encode(self, order: ClientOrderId) -> str:
         self._last = order
-        return str(order.sequence)
+        self._wire = str(order.sequence)
+        return self._wire
 
     def decode(self, wire: str) -> ClientOrderId | None:
-        return self._last if wire == str(self._last.sequence) else None
+        return self._last if wire == self._wire else None
 
 
 FILL_COLUMNS: Final = ("ts_ns", "price_ticks", "qty_lots", "side", "slot", "realised", "is_maker")

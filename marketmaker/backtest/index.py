@@ -42,10 +42,13 @@ class PriceIndex:
     def next_outside(self, start: int, low: int, high: int) -> int:
         """The first event at or after `start` that reaches down to `low` or up to `high`; `size` when none does."""
         size = self.size
-        block = (start + FAN_OUT - 1) >> FAN_BITS
-        place = self._first_event(start, min(block << FAN_BITS, size), low, high)
-        if place >= 0:
-            return place
+        block = start >> FAN_BITS
+        if start & (FAN_OUT - 1):
+            if self._lows[0][block] <= low or self._highs[0][block] >= high:
+                place = self._first_event(start, min((block + 1) << FAN_BITS, size), low, high)
+                if place >= 0:
+                    return place
+            block += 1
         level = 0
         while level < len(self._lows):
             lows, highs = self._lows[level], self._highs[level]

@@ -30,6 +30,7 @@ def skip_ahead(
     size, last_ns = len(ts_ns), int(ts_ns[-1])
     times = bench.times
     manager, holding, matcher = bench.manager, bench.market.holding, bench.market.matcher
+    lowest, never = ALWAYS, NEVER
     nearer = 1 if matcher.model is FillModel.CROSS else 0
     played = bench.begin()
     while True:
@@ -39,14 +40,14 @@ def skip_ahead(
         else:
             best_buy, best_sell = matcher.reach()
             low = max(band[0] - 1, best_buy - nearer)
-            low = max(low, ALWAYS)
+            low = max(low, lowest)
             high = min(band[1] + 1, best_sell + nearer)
             if holding.lots:
                 low = max(low, holding.safe_low // 2)
                 high = min(high, -(-holding.safe_high // 2))
             place = index.next_outside(played + 1, low, high)
         due_ns = bench.next_due_ns()
-        if due_ns != NEVER and due_ns <= (times[place] if place < size else last_ns):
+        if due_ns != never and due_ns <= (times[place] if place < size else last_ns):
             before = max(int(ts_ns.searchsorted(due_ns)) - 1, played)
             bench.catch_up(played, before)
             played = before

@@ -87,12 +87,16 @@ class Ladder:
         self.stranded: set[int] = set()
         """Rungs above the window whose entry still rests there; kept by whoever knows the orders."""
 
+    def mirrored(self, number: int) -> int:
+        """A rung's level number, or a level's rung."""
+        return number if self.sign > 0 else -number
+
     def reach_of(self, rung: int) -> int:
         """The rung's price in this ladder's direction."""
-        return self.sign * self.lattice.level(self.sign * rung)
+        return self.mirrored(self.price_of(rung))
 
     def price_of(self, rung: int) -> Ticks:
-        return self.lattice.level(self.sign * rung)
+        return self.lattice.level(self.mirrored(rung))
 
     def rung_at_or_below(self, reach: int) -> int:
         """The highest rung at or below `reach`."""

@@ -26,10 +26,12 @@ class ArithmeticLattice:
         self.numerator = numerator
         self.denominator = denominator
         self.lowest = self.at_or_below(Ticks(0)) + 1
+        self.lowest_ticks = anchor + self.lowest * numerator
 
     def level(self, number: int) -> Ticks:
+        """Counted from `lowest`, because compiled code multiplies numbers above nought fastest."""
         if self.denominator == 1:
-            return Ticks(self.anchor + number * self.numerator)
+            return Ticks(self.lowest_ticks + (number - self.lowest) * self.numerator)
         twice = 2 * (self.anchor * self.denominator + number * self.numerator) + self.denominator
         return Ticks(twice // (2 * self.denominator))
 

@@ -175,7 +175,7 @@ class OrderNews:
 
     def least_exit(self, ladder: Ladder, slot: Slot) -> int:
         """Less than so many lots is dust, which the slot's next entry tops up."""
-        return self.grid.sizing.least_exit_lots(ladder.price_of(slot.sign * slot.index + 1))
+        return self.grid.sizing.least_exit_lots(ladder.price_of(slot.rung + 1))
 
     def earlier_order(self, report: OrderReport, name: ClientOrderId, sign: int) -> LiveOrder:
         """The order with what is booked on it: as far as memory and trades tell or, without memory, all that filled

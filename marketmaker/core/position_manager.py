@@ -334,18 +334,17 @@ class PositionManager:
         low, high = ladder.window_band
         if not low <= reach <= high:
             move = ladder.move_window(reach)
-            sign = ladder.sign
             for rung in range(move.dropped_from, move.dropped_end):
-                slot = self.slots.get(sign * rung)
+                slot = self.slots.get(ladder.mirrored(rung))
                 if slot is not None and slot.order is not None and not slot.order.is_exit:
                     ladder.stranded.add(rung)
             for rung in range(move.left_from, move.left_end):
-                self.marked[sign * rung] = None
+                self.marked[ladder.mirrored(rung)] = None
             for rung in move.passed:
-                self.marked[sign * rung] = None
+                self.marked[ladder.mirrored(rung)] = None
             for rung in range(move.entered_from, move.entered_end):
-                self.marked[sign * rung] = None
-            if self.cleaned and self.cleaned_at[sign] != ladder.nearest:
+                self.marked[ladder.mirrored(rung)] = None
+            if self.cleaned and self.cleaned_at[ladder.sign] != ladder.nearest:
                 self.mark(self.cleaned)
                 self.cleaned.clear()
 
@@ -357,7 +356,7 @@ class PositionManager:
         for sign, ladder in self.ladders.items():
             ladder.exit_budget = max(0, min(self.exit_windows[sign], room))
             for rung in ladder.move_offered(sign * self.price):
-                self.marked[sign * rung] = None
+                self.marked[ladder.mirrored(rung)] = None
             room -= ladder.last - ladder.first
 
     def entries_wanted(self) -> int:
@@ -416,12 +415,12 @@ class PositionManager:
 
     def entry_obstacle(self, slot: Slot, ladder: Ladder) -> str:
         """Why this slot gets no entry now, "" if it may have one."""
-        rung = slot.sign * slot.index
+        rung = slot.rung
         if not ladder.in_window(rung):
             return OUTSIDE
         if not self.position_settled:
             return "position and slots differ: being looked into"
-        waits = self.slot_waits(slot, slot.sign * (self.price or 0))
+        waits = self.slot_waits(slot, slot.sign)
         if waits:
             return waits
         if slot.index in self.cleaned:
@@ -443,9 +442,9 @@ class PositionManager:
         held = self.why_held()
         if held:
             return held
-        if not ladder.is_offered(slot.sign * slot.index):
+        if not ladder.is_offered(slot.rung):
             return "outside the sell window"
-        waits = self.slot_waits(slot, -slot.sign * (self.price or 0))
+        waits = self.slot_waits(slot, -slot.sign)
         if waits:
             return waits
         if slot.index in self.cleaned:
@@ -457,10 +456,11 @@ class PositionManager:
         reason = self.gates.get(Gate.HELD) if self.gates else None
         return "" if reason is None else f"{Gate.HELD.value}: {reason}"
 
-    def slot_waits(self, slot: Slot, favourable: int) -> str:
+    def slot_waits(self, slot: Slot, away: int) -> str:
+        """`away`: +1 where a higher price makes an order of this kind rest."""
         if slot.retry_at_ns > self.now_ns:
             return f"waiting after: {slot.retry_reason}"
-        if slot.strict_beyond is not None and favourable <= slot.strict_beyond:
+        if slot.strict_beyond is not None and away * (self.price or 0) <= slot.strict_beyond:
             return STRICT
         return ""
 
@@ -473,7 +473,7 @@ class PositionManager:
         held = self.why_held()
         if held:
             return held
-        rung = slot.sign * slot.index
+        rung = slot.rung
         if order.is_exit:
             if order.leaves_lots > slot.held_lots:
                 return "inventory is smaller than the order"
@@ -549,13 +549,13 @@ class PositionManager:
         distance = 0
         if self.price is not None and self.ladders:
             ladder = self.only_ladder or self.ladders[1]
-            distance = abs(ladder.price_of(ladder.sign * index) - self.price)
+            distance = abs(ladder.lattice.level(index) - self.price)
         return rank, distance, index
 
     def settle(self, index: int) -> None:
         """Close the gap between what a slot should have and what it has, with one action at most."""
         slot = self.slots.get(index)
-        ladder = self.ladder_of(index)
+        ladder = self.ladder_of(index, slot)
         if ladder is None:
             return
         if slot is not None and slot.order is not None:
@@ -574,13 +574,13 @@ class PositionManager:
                 self.starve(slot)
             self.note_strict(slot, obstacle)
             return
-        if slot is not None and slot.held_lots and not ladder.in_window(slot.sign * index):
+        if slot is not None and slot.held_lots and not ladder.in_window(slot.rung):
             self.carry_dust(slot, ladder)
         if self.entries_blocked():
             self.forget_if_idle(slot)
             return
         if slot is None:
-            if not ladder.in_window(ladder.sign * index):
+            if not ladder.in_window(ladder.mirrored(index)):
                 return
             slot = Slot(index=index, sign=ladder.sign)
         obstacle = self.entry_obstacle(slot, ladder)
@@ -593,8 +593,8 @@ class PositionManager:
         self.note_strict(slot, obstacle)
         self.forget_if_idle(slot)
 
-    def ladder_of(self, index: int) -> Ladder | None:
-        slot = self.slots.get(index)
+    def ladder_of(self, index: int, slot: Slot | None) -> Ladder | None:
+        """`slot`: the level's record where there is one."""
         if slot is not None:
             return self.ladders.get(slot.sign)
         if self.only_ladder is not None:
@@ -632,7 +632,7 @@ class PositionManager:
 
     def starve(self, slot: Slot) -> None:
         queue = self.starved[slot.sign]
-        rung = slot.sign * slot.index
+        rung = slot.rung
         place = bisect_left(queue, rung)
         if place == len(queue) or queue[place] != rung:
             insort(queue, rung)
@@ -649,7 +649,7 @@ class PositionManager:
     # --- orders ---
 
     def place_entry(self, slot: Slot, ladder: Ladder) -> None:
-        price = ladder.price_of(slot.sign * slot.index)
+        price = ladder.price_of(slot.rung)
         self.place(
             slot,
             side=Side.BUY if slot.sign > 0 else Side.SELL,
@@ -663,7 +663,7 @@ class PositionManager:
         self.place(
             slot,
             side=Side.SELL if slot.sign > 0 else Side.BUY,
-            price=ladder.price_of(slot.sign * slot.index + 1),
+            price=ladder.price_of(slot.rung + 1),
             lots=self.sizing.exit_lots(slot.held_lots),
             is_exit=True,
             reason="exit of inventory",
@@ -738,8 +738,7 @@ class PositionManager:
         sequence = order.client_order_id.sequence
         slot.order = None
         order.ts_ended_ns = self.now_ns
-        if sequence in self.live:
-            del self.live[sequence]
+        self.live.pop(sequence, None)
         self.ended_orders[sequence] = (order, slot.index, slot.sign)
         if len(self.ended_orders) > REMEMBERED_ENDED_ORDERS:
             self.ended_orders.popitem(last=False)
@@ -747,7 +746,7 @@ class PositionManager:
             self.entry_leaves[slot.sign] -= order.leaves_lots
             ladder = self.ladders.get(slot.sign)
             if ladder is not None and ladder.stranded:
-                ladder.stranded.discard(slot.sign * slot.index)
+                ladder.stranded.discard(slot.rung)
         if self.outdated:
             self.outdated.discard(sequence)
         if self.renewing == sequence:
@@ -852,14 +851,13 @@ class PositionManager:
 
     def held_changed(self, slot: Slot) -> None:
         """Keep the ladder's inventory in step with what the slot holds."""
-        index, ladder = slot.index, self.ladders.get(slot.sign)
+        index, rung, ladder = slot.index, slot.rung, self.ladders.get(slot.sign)
         if slot.held_lots:
             self.holding[index] = None
         elif index in self.holding:
             del self.holding[index]
         if ladder is None:
             return
-        rung = slot.sign * index
         resting_entry = slot.order is not None and not slot.order.is_exit
         sellable = (
             slot.held_lots > 0
@@ -881,7 +879,7 @@ class PositionManager:
 
     def carry_dust(self, slot: Slot, ladder: Ladder) -> None:
         """A remainder too small to sell alone joins the next inventory above, which asks at least as much for it."""
-        rung = slot.sign * slot.index
+        rung = slot.rung
         place = bisect_left(ladder.inventory, rung)
         for above in ladder.inventory[place : place + 1]:
             target = self.slots[slot.sign * above]

@@ -32,7 +32,7 @@ def remember(grid: PositionManager, memory: GridMemory) -> None:
         grid.limits.waiting = False
     grid.closing = bool(memory.ended and memory.holdings)
     for held in memory.holdings:
-        home = grid.ladder_of(held.slot)
+        home = grid.ladder_of(held.slot, grid.slots.get(held.slot))
         if home is None:
             continue
         owed = home.sign * held.qty_lots < 0
@@ -129,10 +129,11 @@ def slot_statuses(grid: PositionManager) -> Iterator[SlotStatus]:
     for sign, ladder in grid.ladders.items():
         indices.update(dict.fromkeys(sign * rung for rung in range(ladder.lo, ladder.hi + 1)))
     for index in sorted(indices):
-        home = grid.ladder_of(index)
+        known = grid.slots.get(index)
+        home = grid.ladder_of(index, known)
         if home is None:
             continue
-        slot = grid.slots.get(index) or Slot(index=index, sign=home.sign)
+        slot = known or Slot(index=index, sign=home.sign)
         order = slot.order
         yield SlotStatus(
             slot=index,

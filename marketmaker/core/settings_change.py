@@ -90,7 +90,7 @@ def rebuild_ladders(grid: PositionManager) -> None:
     for slot in grid.live.values():
         home = grid.ladders.get(slot.sign)
         if home is not None and slot.order is not None and not slot.order.is_exit:
-            rung = slot.sign * slot.index
+            rung = slot.rung
             if rung > home.hi:
                 home.stranded.add(rung)
     grid.refresh_offers()

@@ -157,6 +157,11 @@ class Slot:
     retry_at_ns: int = 0
     retry_reason: str = ""
     strict_beyond: int | None = None
+    rung: int = field(init=False)
+    """`index` in the slot's own direction: the higher, the sooner its inventory is given back."""
+
+    def __post_init__(self) -> None:
+        self.rung = self.index if self.sign > 0 else -self.index
 
     def hear(self, heard: Heard) -> SlotState | Verdict:
         """Move to the next state and return it, or return the verdict and stay. Raises InvariantBroken for BROKEN."""

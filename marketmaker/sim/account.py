@@ -63,6 +63,14 @@ class Holding:
     maker_grains: int = 0
     """The fee of one quantum, as a maker, in grains."""
     taker_grains: int = 0
+    maker_fee: Decimal = field(init=False)
+    """The same in quote currency."""
+    taker_fee: Decimal = field(init=False)
+
+    def __post_init__(self) -> None:
+        quantum = self.instrument.quantum
+        self.maker_fee = EXACT.multiply(quantum, self.instrument.maker_fee)
+        self.taker_fee = EXACT.multiply(quantum, self.instrument.taker_fee)
 
     @property
     def half_quantum(self) -> Decimal:
@@ -109,10 +117,9 @@ class Account:
     def _steps(self) -> Iterator[Decimal]:
         """What every sum is a multiple of: half a quantum, and the fees of one, of each instrument."""
         for holding in self.holdings.values():
-            quantum = holding.instrument.quantum
             yield holding.half_quantum
-            yield EXACT.multiply(quantum, holding.instrument.maker_fee)
-            yield EXACT.multiply(quantum, holding.instrument.taker_fee)
+            yield holding.maker_fee
+            yield holding.taker_fee
 
     def _count_in(self, places: int) -> None:
         """Make the grain 10 ** -places, finer than it was."""
@@ -169,7 +176,6 @@ class Account:
         self, holding: Holding, side: Side, price_ticks: int, qty_lots: int, *, is_maker: bool
     ) -> Decimal:
         """Move the position; returns the fee, paid > 0."""
-        instrument = holding.instrument
         signed = qty_lots if side > 0 else -qty_lots
         before, after = holding.lots, holding.lots + signed
         if before * signed >= 0:
@@ -188,8 +194,7 @@ class Account:
         paid = value * (holding.maker_grains if is_maker else holding.taker_grains)
         self._fees += paid
         self._wallet -= paid
-        rate = instrument.maker_fee if is_maker else instrument.taker_fee
-        return EXACT.multiply(EXACT.multiply(Decimal(value), instrument.quantum), rate)
+        return EXACT.multiply(value, holding.maker_fee if is_maker else holding.taker_fee)
 
     def pay_funding(self, holding: Holding, rate: Decimal) -> Decimal:
         """Returns what was paid to us; with a positive rate longs pay."""

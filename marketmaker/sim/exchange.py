@@ -33,8 +33,8 @@ from marketmaker.sim.instruments import VENUE
 from marketmaker.sim.market import Market, build_report
 from marketmaker.sim.matching import BookOrder, Execution, Matcher, parse_fill_model
 
-ENDED_KEPT: Final = 10_000
-"""Ended orders of one instrument that can still be asked for."""
+ENDED_KEPT: Final = 20_000
+"""Ended orders of one instrument that can still be asked for, at most; the older half goes first."""
 FILLS_KEPT: Final = 20_000
 """Of one instrument, at most; the older half goes first."""
 
@@ -221,7 +221,8 @@ class Exchange:
             time_in_force=new.time_in_force,
         )
         market.open_orders[wire_id] = order
-        market.ended.pop(wire_id, None)
+        if wire_id in market.ended:
+            del market.ended[wire_id]
         self._reserve(market, order, new.qty_lots)
         self.counts["accepted"] += 1
         self._emit(market.name, build_report(order, now_ns), now_ns)
@@ -234,7 +235,7 @@ class Exchange:
         for done in executions:
             booked = True
             order = done.order
-            self._reserve(market, order, -done.qty_lots)
+            self._release(market, order, done.qty_lots)
             fill = self._book_fill(market, done, now_ns)
             report = build_report(order, now_ns, fill=fill)
             if order.leaves_lots:
@@ -272,7 +273,7 @@ class Exchange:
 
     def _end(self, market: Market, order: BookOrder, reason: EndReason, now_ns: int) -> OrderReport:
         market.matcher.remove(order)
-        self._reserve(market, order, -order.leaves_lots)
+        self._release(market, order, order.leaves_lots)
         self.counts["cancelled"] += 1
         report = build_report(order, now_ns, end=reason)
         self._forget(market, order, report, now_ns)
@@ -283,9 +284,9 @@ class Exchange:
         order.open = False
         del market.open_orders[order.wire_id]
         kept = report if report.fill is None else build_report(order, report.ts_venue_ns)
+        if len(market.ended) == ENDED_KEPT:
+            market.ended = dict(list(market.ended.items())[ENDED_KEPT // 2 :])
         market.ended[order.wire_id] = kept
-        if len(market.ended) > ENDED_KEPT:
-            market.ended.popitem(last=False)
         self._emit(market.name, report, now_ns)
 
     def _reserve(self, market: Market, order: BookOrder, lots: int) -> None:
@@ -293,6 +294,12 @@ class Exchange:
             market.reduce_only[order.side] += lots
         else:
             market.holding.opening[order.side] += lots * order.price_ticks
+
+    def _release(self, market: Market, order: BookOrder, lots: int) -> None:
+        if order.reduce_only:
+            market.reduce_only[order.side] -= lots
+        else:
+            market.holding.opening[order.side] -= lots * order.price_ticks
 
     def _trim_reduce_only(self, market: Market, now_ns: int) -> None:
         """Cancel the newest reduce-only orders until the rest could not turn the position round."""

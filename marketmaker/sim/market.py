@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from decimal import ROUND_CEILING
 
 from marketmaker.model.instrument import Instrument, Lots, Ticks
@@ -32,7 +31,7 @@ class Market:
         self.matcher = matcher
         self.holding = holding
         self.open_orders: dict[str, BookOrder] = {}
-        self.ended: OrderedDict[str, OrderReport] = OrderedDict()
+        self.ended: dict[str, OrderReport] = {}
         self.fills: list[Fill] = []
         self.min_quanta = int(
             (instrument.min_notional / instrument.quantum).to_integral_value(ROUND_CEILING)

@@ -544,8 +544,8 @@ MUTANTS = (
         "grid",
         (
             MANAGER,
-            "price=ladder.price_of(slot.sign * slot.index + 1),\n            lots=self.sizing.exit_lots",
-            "price=ladder.price_of(slot.sign * slot.index),\n            lots=self.sizing.exit_lots",
+            "price=ladder.price_of(slot.rung + 1),\n            lots=self.sizing.exit_lots",
+            "price=ladder.price_of(slot.rung),\n            lots=self.sizing.exit_lots",
         ),
     ),
     mutant(
