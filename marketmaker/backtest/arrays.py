@@ -52,6 +52,8 @@ from marketmaker.model.market import Quote, Trade
 
 Whole = NDArray[np.int64]
 Columns = dict[str, NDArray[Any]]
+Values = list[NDArray[Any]]
+"""One array a column, in the order of the table's names."""
 
 MINUTE_NS = 60_000_000_000
 ALWAYS = -(1 << 31)
@@ -335,17 +337,32 @@ def load(recording: Recording, instrument: Instrument, bars: str = "worst") -> M
     table = recording.table
     if table is None:
         return _from_feed(FrameFeed(recording.path, (recording.symbol,)), instrument)
-    columns = _columns(recording, table)
-    if columns is not None:
-        found = _from_columns(recording, table, columns, instrument, bars)
-        if found is not None:
-            return found
+    found = _read_columns(recording, table, instrument, bars)
+    if found is not None:
+        return found
     if recording.form in {"feather", "npz"}:
         raise bad_file(recording.path, "holds columns that are not plain numbers; save as parquet")
     if table.candles and bars == "worst":
         return _bars_by_row(recording, table, instrument)
     kind = CandleTable if table.candles else TradeTable
     return _from_feed(kind(table, recording.symbol), instrument)
+
+
+def _read_columns(
+    recording: Recording, table: Table, instrument: Instrument, bars: str
+) -> MarketData | None:
+    """None when the rows have to be looked at one by one."""
+    if recording.form == "parquet" and not table.candles:
+
+        def read(parquet: Any) -> MarketData | None:
+            return _trades(recording, table, _batches(parquet, table), instrument)
+
+        found: MarketData | None = _arrow(recording.path, "parquet", read)
+        return found
+    columns = _columns(recording, table)
+    if columns is None:
+        return None
+    return _from_columns(recording, table, columns, instrument, bars)
 
 
 def _from_feed(feed: FrameFeed | TradeTable | CandleTable, instrument: Instrument) -> MarketData:
@@ -389,8 +406,20 @@ def _columns(recording: Recording, table: Table) -> Columns | None:
         return None
     if found[names[0]].dtype.kind == "M":
         found[names[0]] = _whole_times(names[0], found[names[0]])
-    numbers = [found[name] for name in names[: 4 if not table.candles else 6]]
-    return found if all(column.dtype.kind in "iufb" for column in numbers) else None
+    return found if _are_numbers(table, list(found.values())) else None
+
+
+def _are_numbers(table: Table, values: Values) -> bool:
+    wanted = values[: 6 if table.candles else 4]
+    return all(column.dtype.kind in "iufb" for column in wanted)
+
+
+def _batches(parquet: Any, table: Table) -> Iterator[Values]:
+    """Piece by piece, so that no column is ever held whole as the file has it."""
+    names = list(dict.fromkeys(table.names))
+    with parquet.ParquetFile(table.path) as file:
+        for batch in file.iter_batches(PIECE_ROWS, columns=names, use_threads=False):
+            yield [batch.column(name).to_numpy(zero_copy_only=False) for name in table.names]
 
 
 def _parquet_columns(parquet: Any, path: Path, names: list[str]) -> Columns:
@@ -463,29 +492,18 @@ def _from_columns(
     recording: Recording, table: Table, columns: Columns, instrument: Instrument, bars: str
 ) -> MarketData | None:
     """None when anything is not as it should be and the rows have to be looked at one by one."""
-    path, names = recording.path, table.names
-    values = [columns[name] for name in names]
+    path = recording.path
+    values = [columns[name] for name in table.names]
+    if not table.candles:
+        rows = range(0, len(values[0]), PIECE_ROWS)
+        pieces = ([column[at : at + PIECE_ROWS] for column in values] for at in rows)
+        return _trades(recording, table, pieces, instrument)
     if not len(values[0]):
         raise bad_file(path, "holds no rows; record or download it again")
-    if table.has_symbol:
-        other = np.flatnonzero(values[-1] != recording.symbol)
-        if len(other):
-            named = values[-1][other[0]]
-            problem = f"symbol is {named}, was {recording.symbol} before; split the file by symbol"
-            raise bad_row(path, int(other[0]) + 1, problem)
-    ts_ns = _times(path, table, values[0])
+    _one_symbol(recording, table, values)
+    when = _times(path, values[0])
+    ts_ns = when * _unit_ns(table, when)
     steps = Steps(instrument)
-    rows = len(ts_ns)
-    if not table.candles:
-        price = _whole(path, values[1], instrument.tick_size, steps.price, least=1)
-        qty = _whole(path, values[2], instrument.lot_size, steps.qty, least=0)
-        _refuse(path, qty == 0, "quantity is 0; remove the row")
-        _refuse(path, (values[3] != 0) & (values[3] != 1), "buyer_is_maker must be true or false")
-        _refuse(
-            path, np.diff(ts_ns, prepend=ts_ns[:1]) < 0, "time goes back; sort the file by time"
-        )
-        line = f"{path.name}: trades of {instrument.name}; {rows} rows"
-        return from_trades(instrument.name, ts_ns, price, qty, (line,))
     open_, high, low, close = (
         _whole(path, column, instrument.tick_size, steps.price, least=1) for column in values[1:5]
     )
@@ -499,7 +517,9 @@ def _from_columns(
     )
     inside = (low <= np.minimum(open_, close)) & (np.maximum(open_, close) <= high)
     _refuse(path, ~inside, "open and close must lie between low and high")
-    line = f"{path.name}: candles of {instrument.name}, {bar_ns // 1_000_000_000} s; {rows} rows"
+    line = (
+        f"{path.name}: candles of {instrument.name}, {bar_ns // 1_000_000_000} s; {len(ts_ns)} rows"
+    )
     traded = lots > 0
     if not traded.any():
         raise bad_file(path, "no bar has any volume; download it again")
@@ -518,6 +538,51 @@ def _from_columns(
     )
 
 
+def _trades(
+    recording: Recording, table: Table, pieces: Iterator[Values], instrument: Instrument
+) -> MarketData | None:
+    """None as `_from_columns`. A piece stays in the processor's cache from the file's numbers to ours."""
+    path, steps = recording.path, Steps(instrument)
+    times: list[Whole] = []
+    prices: list[Prices] = []
+    lots: list[Whole] = []
+    row = unit_ns = last_ns = 0
+    for values in pieces:
+        if values[0].dtype.kind == "M":
+            values[0] = _whole_times(table.names[0], values[0])
+        if not _are_numbers(table, values):
+            return None
+        _one_symbol(recording, table, values, row)
+        when = _times(path, values[0], row)
+        unit_ns = unit_ns or _unit_ns(table, when)
+        ts_ns = when * unit_ns
+        price = _whole(path, values[1], instrument.tick_size, steps.price, least=1, before=row)
+        qty = _whole(path, values[2], instrument.lot_size, steps.qty, least=0, before=row)
+        _refuse(path, qty == 0, "quantity is 0; remove the row", row)
+        _refuse_unless_flags(path, values[3], row)
+        back = np.diff(ts_ns, prepend=last_ns) < 0
+        _refuse(path, back, "time goes back; sort the file by time", row)
+        times.append(ts_ns)
+        prices.append(narrow(price))
+        lots.append(qty)
+        row, last_ns = row + len(ts_ns), int(ts_ns[-1])
+    if not times:
+        raise bad_file(path, "holds no rows; record or download it again")
+    line = f"{path.name}: trades of {instrument.name}; {row} rows"
+    columns = (np.concatenate(times), np.concatenate(prices), np.concatenate(lots))
+    return from_trades(instrument.name, *columns, (line,))
+
+
+def _one_symbol(recording: Recording, table: Table, values: Values, before: int = 0) -> None:
+    if not table.has_symbol:
+        return
+    other = np.flatnonzero(values[-1] != recording.symbol)
+    if len(other):
+        named = values[-1][other[0]]
+        problem = f"symbol is {named}, was {recording.symbol} before; split the file by symbol"
+        raise bad_row(recording.path, before + int(other[0]) + 1, problem)
+
+
 def _as_path(
     symbol: str, bars: tuple[Whole, ...], lots: Whole, bar_ns: int, line: str
 ) -> MarketData:
@@ -533,19 +598,30 @@ def _as_path(
     )
 
 
-def _times(path: Path, table: Table, values: NDArray[Any]) -> Whole:
+def _times(path: Path, values: NDArray[Any], before: int = 0) -> Whole:
+    """In the file's own unit."""
     if values.dtype.kind == "f":
-        _refuse(path, values != np.floor(values), "time is not a whole number; give milliseconds")
-    _refuse(path, values <= 0, "time must be after 1970")
-    whole = values.astype(np.int64)
-    clock = Clock(table, (int(whole[0]),))
-    return np.asarray(whole * clock.unit_ns)
+        broken = values != np.floor(values)
+        _refuse(path, broken, "time is not a whole number; give milliseconds", before)
+    _refuse(path, values <= 0, "time must be after 1970", before)
+    return values.astype(np.int64)
+
+
+def _unit_ns(table: Table, times: Whole) -> int:
+    return Clock(table, (int(times[0]),)).unit_ns
 
 
 def _whole(
-    path: Path, values: NDArray[Any], step: Decimal, exact: Callable[[Any], int], *, least: int
+    path: Path,
+    values: NDArray[Any],
+    step: Decimal,
+    exact: Callable[[Any], int],
+    *,
+    least: int,
+    before: int = 0,
 ) -> Whole:
-    """Values as whole steps. What does not look like one is asked of `exact`, which says what is wrong with it."""
+    """Values as whole steps. What does not look like one is asked of `exact`, which says what is wrong with it.
+    `before`: rows of the file before these."""
     result = np.empty(len(values), np.int64)
     for start in range(0, len(values), PIECE_ROWS):
         piece = slice(start, start + PIECE_ROWS)
@@ -558,7 +634,7 @@ def _whole(
             try:
                 result[place] = exact(values[place].item())
             except (TypeError, ValueError) as error:
-                raise bad_row(path, place + 1, str(error)) from None
+                raise bad_row(path, before + place + 1, str(error)) from None
     return result
 
 
@@ -574,6 +650,12 @@ def _floor_lots(path: Path, values: NDArray[Any], step: Decimal, steps: Steps) -
     return np.where(good, lots, 0).astype(np.int64)
 
 
-def _refuse(path: Path, wrong: NDArray[np.bool_], problem: str) -> None:
+def _refuse_unless_flags(path: Path, values: NDArray[Any], before: int) -> None:
+    if values.dtype.kind != "b":
+        problem = "buyer_is_maker must be true or false"
+        _refuse(path, (values != 0) & (values != 1), problem, before)
+
+
+def _refuse(path: Path, wrong: NDArray[np.bool_], problem: str, before: int = 0) -> None:
     if wrong.any():
-        raise bad_row(path, int(wrong.argmax()) + 1, problem)
+        raise bad_row(path, before + int(wrong.argmax()) + 1, problem)
