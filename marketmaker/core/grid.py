@@ -56,7 +56,8 @@ class WindowMove:
 
 
 class Ladder:
-    """One direction of a grid. `lowest` and `highest` are the outermost rungs that may be quoted."""
+    """One direction of a grid. `lowest` and `highest` are the outermost rungs that may be quoted; `exit_budget`, which
+    whoever knows the cap sets, is at most `exit_window`."""
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class Ladder:
         sign: int,
         lattice: Lattice,
         entry_window: int,
-        exit_budget: int,
+        exit_window: int,
         lowest: int,
         highest: int,
         distance: tuple[int, int],
@@ -73,7 +74,8 @@ class Ladder:
         self.sign = sign
         self.lattice = lattice
         self.entry_window = entry_window
-        self.exit_budget = exit_budget
+        self.exit_window = exit_window
+        self.exit_budget = exit_window
         self.lowest = lowest
         self.highest = highest
         self.distance = distance

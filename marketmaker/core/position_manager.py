@@ -75,13 +75,13 @@ from marketmaker.model.event import (
 )
 from marketmaker.model.instrument import Instrument, Lots, Ticks
 from marketmaker.model.order import (
-    ClientOrderId,
     EndReason,
     Fill,
     NewOrder,
     OrderReport,
     Side,
     TimeInForce,
+    name_order,
 )
 from marketmaker.model.settings import (
     GridSettings,
@@ -149,7 +149,6 @@ class PositionManager:
         self.ladders: dict[int, Ladder] = {}
         self.only_ladder: Ladder | None = None
         """The ladder of a grid that has one."""
-        self.exit_windows: dict[int, int] = {}
         self.slots: dict[int, Slot] = {}
         self.live: dict[int, Slot] = {}
         self.ended_orders: OrderedDict[int, tuple[LiveOrder, int, int]] = OrderedDict()
@@ -313,13 +312,12 @@ class PositionManager:
             entries, exits = settings.buy_window, settings.sell_window
             if neutral and sign < 0:
                 entries, exits = exits, entries
-            self.exit_windows[sign] = exits
             low, high = (lowest, highest) if sign > 0 else (-highest, -lowest)
             self.ladders[sign] = Ladder(
                 sign=sign,
                 lattice=lattice,
                 entry_window=min(entries, self.cap),
-                exit_budget=exits,
+                exit_window=exits,
                 lowest=low,
                 highest=min(high, -1) if neutral else high,
                 distance=settings.place_distance.as_integer_ratio(),
@@ -353,18 +351,18 @@ class PositionManager:
         if self.price is None:
             return
         room = self.cap - self.entries_wanted()
-        for sign, ladder in self.ladders.items():
-            ladder.exit_budget = max(0, min(self.exit_windows[sign], room))
-            for rung in ladder.move_offered(sign * self.price):
+        for ladder in self.ladders.values():
+            ladder.exit_budget = max(0, min(ladder.exit_window, room))
+            for rung in ladder.move_offered(ladder.sign * self.price):
                 self.marked[ladder.mirrored(rung)] = None
             room -= ladder.last - ladder.first
 
     def entries_wanted(self) -> int:
         """How many orders the entries may need: exact only where the exits could want the same room."""
         windows = exits = 0
-        for sign, ladder in self.ladders.items():
+        for ladder in self.ladders.values():
             windows += ladder.entry_window
-            exits += self.exit_windows[sign]
+            exits += ladder.exit_window
         if windows + exits <= self.cap:
             return windows
         wanted = 0
@@ -532,11 +530,8 @@ class PositionManager:
                 self.marked.clear()
                 for _, _, index in ranked:
                     self.settle(index)
-            else:
-                order = list(self.marked)
-                self.marked.clear()
-                for index in order:
-                    self.settle(index)
+            elif self.marked:
+                self.settle(self.marked.popitem()[0])
             if self.room_made and not self.marked:
                 self.room_made = False
                 self.feed_starved()
@@ -676,7 +671,7 @@ class PositionManager:
         post_only = not self.closing and next_is_post_only(
             settings.post_only, slot.post_only_rejects, settings.post_only_rejects
         )
-        name = ClientOrderId(slot.index, side, self.take_sequence())
+        name = name_order(slot.index, side, self.take_sequence())
         slot.hear(Heard.SENT)
         slot.retry_at_ns = 0
         slot.strict_beyond = None

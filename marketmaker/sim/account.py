@@ -46,7 +46,7 @@ class FundingPayment:
 class Holding:
     """One instrument's position. `lots` signed, `cost` = signed sum of price times lots since last flat.
 
-    `opening`: by side, price times lots of open orders that are not reduce-only.
+    `buying`, `selling`: price times lots of open orders that are not reduce-only.
     Nothing needs to be checked while `safe_low` < `mark2` < `safe_high`.
     `half_grains`: half a quantum in the account's grains.
     """
@@ -56,7 +56,8 @@ class Holding:
     cost: int = 0
     entry_ticks: Decimal = ZERO
     mark2: int = 0
-    opening: dict[Side, int] = field(default_factory=lambda: {Side.BUY: 0, Side.SELL: 0})
+    buying: int = 0
+    selling: int = 0
     safe_low: int = -FAR
     safe_high: int = FAR
     half_grains: int = 0
@@ -84,12 +85,10 @@ class Holding:
         """Signed value at the mark."""
         return EXACT.multiply(Decimal(self.lots * self.mark2), self.half_quantum)
 
-    def exposure2(self, side: Side | None = None, quanta: int = 0) -> int:
+    def exposure2(self, more_buying: int = 0, more_selling: int = 0) -> int:
         """In half quanta: the larger position, either way, that the open orders and one more could make."""
-        buys = self.opening[Side.BUY] + (quanta if side is Side.BUY else 0)
-        sells = self.opening[Side.SELL] + (quanta if side is Side.SELL else 0)
         now = self.lots * self.mark2
-        return max(now + 2 * buys, 2 * sells - now)
+        return max(now + 2 * (self.buying + more_buying), 2 * (self.selling + more_selling) - now)
 
 
 class Account:
@@ -214,7 +213,7 @@ class Account:
 
         An order that makes nothing larger always fits.
         """
-        then = holding.exposure2(side, quanta)
+        then = holding.exposure2(quanta) if side > 0 else holding.exposure2(0, quanta)
         if then <= holding.exposure2():
             return True
         exposure = then * holding.half_grains
@@ -237,6 +236,10 @@ class Account:
         """Equity below this is liquidated."""
         return EXACT.multiply(self._money(self._notional()), self.maintenance_margin)
 
+    def _maintenance(self, notional: int) -> int:
+        """In whole grains, rounded up: equity, which is whole, lies below this when it lies below the exact figure."""
+        return -(-notional * self._margin_over // self._margin_under)
+
     def _notional(self) -> int:
         total = 0
         for holding in self.holdings.values():
@@ -248,12 +251,12 @@ class Account:
         held = [holding for holding in self.holdings.values() if holding.lots]
         if not held:
             return False
-        over, under = self._margin_over, self._margin_under
-        slack = self._equity() * under - self._notional() * over
+        slack = self._equity() - self._maintenance(self._notional())
         if slack < 0:
             return True
         for holding in held:
-            loss_per_step = abs(holding.lots) * holding.half_grains * (under + over)
+            value_per_step = abs(holding.lots) * holding.half_grains
+            loss_per_step = value_per_step + self._maintenance(value_per_step)
             steps = slack // (len(held) * loss_per_step) - 1
             holding.safe_low = holding.mark2 - steps if holding.lots > 0 else -FAR
             holding.safe_high = holding.mark2 + steps if holding.lots < 0 else FAR

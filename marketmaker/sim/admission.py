@@ -66,7 +66,7 @@ def check_filters(market: Market, new: NewOrder) -> None:
 
 def check_reduces(market: Market, new: NewOrder) -> None:
     reducible = max(0, -market.holding.lots if new.side > 0 else market.holding.lots)
-    asked = market.reduce_only[new.side] + new.qty_lots
+    asked = market.reducing(new.side) + new.qty_lots
     if asked > reducible:
         raise ReduceOnlyRefused(
             f"open reduce-only {new.side.name.lower()} orders would come to {asked} lots,"

@@ -223,7 +223,7 @@ class Exchange:
         market.open_orders[wire_id] = order
         if wire_id in market.ended:
             del market.ended[wire_id]
-        self._reserve(market, order, new.qty_lots)
+        market.reserve(order, new.qty_lots)
         self.counts["accepted"] += 1
         self._emit(market.name, build_report(order, now_ns), now_ns)
         return order
@@ -235,7 +235,7 @@ class Exchange:
         for done in executions:
             booked = True
             order = done.order
-            self._release(market, order, done.qty_lots)
+            market.release(order, done.qty_lots)
             fill = self._book_fill(market, done, now_ns)
             report = build_report(order, now_ns, fill=fill)
             if order.leaves_lots:
@@ -273,7 +273,7 @@ class Exchange:
 
     def _end(self, market: Market, order: BookOrder, reason: EndReason, now_ns: int) -> OrderReport:
         market.matcher.remove(order)
-        self._release(market, order, order.leaves_lots)
+        market.release(order, order.leaves_lots)
         self.counts["cancelled"] += 1
         report = build_report(order, now_ns, end=reason)
         self._forget(market, order, report, now_ns)
@@ -289,30 +289,18 @@ class Exchange:
         market.ended[order.wire_id] = kept
         self._emit(market.name, report, now_ns)
 
-    def _reserve(self, market: Market, order: BookOrder, lots: int) -> None:
-        if order.reduce_only:
-            market.reduce_only[order.side] += lots
-        else:
-            market.holding.opening[order.side] += lots * order.price_ticks
-
-    def _release(self, market: Market, order: BookOrder, lots: int) -> None:
-        if order.reduce_only:
-            market.reduce_only[order.side] -= lots
-        else:
-            market.holding.opening[order.side] -= lots * order.price_ticks
-
     def _trim_reduce_only(self, market: Market, now_ns: int) -> None:
         """Cancel the newest reduce-only orders until the rest could not turn the position round."""
         for side, reducible in (
             (Side.BUY, max(0, -market.holding.lots)),
             (Side.SELL, max(0, market.holding.lots)),
         ):
-            if market.reduce_only[side] <= reducible:
+            if market.reducing(side) <= reducible:
                 continue
             for order in reversed(tuple(market.open_orders.values())):
                 if order.reduce_only and order.side is side:
                     self._end(market, order, EndReason.REDUCE_ONLY, now_ns)
-                    if market.reduce_only[side] <= reducible:
+                    if market.reducing(side) <= reducible:
                         break
 
     def _watch_margin(self, now_ns: int) -> None:

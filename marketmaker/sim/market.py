@@ -22,7 +22,8 @@ class Market:
         "min_quanta",
         "name",
         "open_orders",
-        "reduce_only",
+        "reducing_buys",
+        "reducing_sells",
     )
 
     def __init__(self, instrument: Instrument, matcher: Matcher, holding: Holding) -> None:
@@ -37,8 +38,36 @@ class Market:
             (instrument.min_notional / instrument.quantum).to_integral_value(ROUND_CEILING)
         )
         """The least ticks times lots an order may have that does not reduce."""
-        self.reduce_only = {Side.BUY: 0, Side.SELL: 0}
+        self.reducing_buys = self.reducing_sells = 0
         """Lots of open reduce-only orders."""
+
+    def reducing(self, side: Side) -> int:
+        return self.reducing_buys if side > 0 else self.reducing_sells
+
+    def reserve(self, order: BookOrder, lots: int) -> None:
+        """So much more of the order is open."""
+        holding = self.holding
+        if order.reduce_only:
+            if order.side > 0:
+                self.reducing_buys += lots
+            else:
+                self.reducing_sells += lots
+        elif order.side > 0:
+            holding.buying += lots * order.price_ticks
+        else:
+            holding.selling += lots * order.price_ticks
+
+    def release(self, order: BookOrder, lots: int) -> None:
+        holding = self.holding
+        if order.reduce_only:
+            if order.side > 0:
+                self.reducing_buys -= lots
+            else:
+                self.reducing_sells -= lots
+        elif order.side > 0:
+            holding.buying -= lots * order.price_ticks
+        else:
+            holding.selling -= lots * order.price_ticks
 
 
 def build_report(

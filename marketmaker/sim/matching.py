@@ -99,8 +99,11 @@ class BookSide:
         level = self._levels.get(key)
         if level is None:
             self._levels[key] = level = {}
-            insort(self._keys, key)
-            self.best = self._keys[-1]
+            if key > self.best:
+                self._keys.append(key)
+                self.best = key
+            else:
+                insort(self._keys, key)
         level[order] = None
 
     def remove(self, order: BookOrder) -> None:
@@ -111,8 +114,11 @@ class BookSide:
         del level[order]
         if not level:
             del self._levels[order.key]
-            del self._keys[bisect_left(self._keys, order.key)]
-            self.best = self._keys[-1] if self._keys else NOWHERE
+            if order.key == self.best:
+                self._keys.pop()
+                self.best = self._keys[-1] if self._keys else NOWHERE
+            else:
+                del self._keys[bisect_left(self._keys, order.key)]
 
     def take_first(self) -> Execution:
         """All of the best order, at its own price."""

@@ -237,7 +237,8 @@ def test_cancelling_and_filling_give_reserved_margin_back() -> None:
         "ETHUSDT", OrderRef(client_order_id=order.client_order_id, venue_order_id=""), 1
     )
     desk.place(BUY, 300_001, 500)
-    assert desk.exchange.markets["ETHUSDT"].holding.opening == {BUY: 0, SELL: 0}
+    holding = desk.exchange.markets["ETHUSDT"].holding
+    assert holding.buying == holding.selling == 0
 
 
 def test_an_order_that_only_reduces_is_accepted_without_free_margin() -> None:
@@ -530,11 +531,11 @@ def _check_books(desk: Desk) -> None:
     for side in (BUY, SELL):
         mine = [order for order in market.open_orders.values() if order.side is side]
         assert all(order.open and order.leaves_lots > 0 for order in mine)
-        assert holding.opening[side] == sum(
+        assert (holding.buying if side is BUY else holding.selling) == sum(
             order.price_ticks * order.leaves_lots for order in mine if not order.reduce_only
         )
         reducing = sum(order.leaves_lots for order in mine if order.reduce_only)
-        assert market.reduce_only[side] == reducing <= max(0, -side * lots)
+        assert market.reducing(side) == reducing <= max(0, -side * lots)
 
 
 # -- instruments -------------------------------------------------------------------------------------

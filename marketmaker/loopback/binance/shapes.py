@@ -291,8 +291,8 @@ def build_order_event(
         "N": instrument.quote,
         "T": now_ms,
         "t": trade.number if trade else 0,
-        "b": f"{holding.opening[Side.BUY] * instrument.quantum:f}",
-        "a": f"{holding.opening[Side.SELL] * instrument.quantum:f}",
+        "b": f"{holding.buying * instrument.quantum:f}",
+        "a": f"{holding.selling * instrument.quantum:f}",
         "m": fill.is_maker if fill else False,
         "R": order.reduce_only,
         "wt": "CONTRACT_PRICE",
@@ -412,8 +412,8 @@ def build_position(
         "positionInitialMargin": money_text(of_position),
         "openOrderInitialMargin": money_text(of_orders),
         "adl": 2 if holding.lots else 0,
-        "bidNotional": f"{holding.opening[Side.BUY] * instrument.quantum:f}",
-        "askNotional": f"{holding.opening[Side.SELL] * instrument.quantum:f}",
+        "bidNotional": f"{holding.buying * instrument.quantum:f}",
+        "askNotional": f"{holding.selling * instrument.quantum:f}",
         "updateTime": update_ms,
     }
 
