@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SETUP = """
 from mypyc.build import mypycify
 from setuptools import setup
-setup(name="marketmaker", packages=[], ext_modules=mypycify(["--no-warn-unused-ignores", "--no-warn-unreachable", *{files!r}], opt_level="2", debug_level="0", group_name="core"))
+setup(name="marketmaker", packages=[], ext_modules=mypycify(["--no-warn-unused-ignores", "--no-warn-unreachable", *{files!r}], opt_level="3", debug_level="0", group_name="core"))
 """
 
 COMPILER = {

@@ -74,6 +74,8 @@ NS_PER_S = 1_000_000_000
 REQUEST_LIFETIME_S = 5.0
 READING_TAKES_NS = 1_000_000
 """A snapshot is asked for this long after the core wanted it, so that what happened in that instant is in it."""
+TRADES_KEPT = 10_000
+"""No trade is told twice here, so the core may forget older ones, as it does after a reading of a venue's trades."""
 
 
 class Journal(Protocol):
@@ -238,11 +240,14 @@ class Bench:
     def play(self, place: int) -> bool:
         """The event happens; what was due until its time has happened already. Whether the core heard its price."""
         self.woken += 1
-        self.now_ns = ts_ns = max(self.now_ns, self.times[place])
-        self._apply(place)
+        at_ns, price = self.times[place], self._price[place]
+        self.now_ns = ts_ns = max(self.now_ns, at_ns)
+        if self._one_price:
+            self.exchange.trade(self.market, price, self._qty[place], at_ns)
+        else:
+            self._apply(place)
         if self._inbox:
             self._hear_news(place)
-        price = self._price[place]
         band = self.manager.quiet_band
         if (band is not None and band[0] <= price <= band[1]) or price <= 0:
             return False
@@ -375,6 +380,8 @@ class Bench:
                 self._send(action)  # type: ignore[arg-type]
             elif kind is RecordFill:
                 self.fills.add(action)  # type: ignore[arg-type]
+                if len(self.manager.recent_trades) > TRADES_KEPT:
+                    self.manager.note_all_told(self.now_ns)
             elif isinstance(action, QueryOrder):
                 self._send(action)
             elif isinstance(action, TakeSnapshot):

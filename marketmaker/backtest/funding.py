@@ -15,7 +15,7 @@ from typing import Protocol
 from marketmaker.backtest.columns import Clock, read_table
 from marketmaker.backtest.recording import bad_row, read_head
 
-NEVER = 1 << 63
+NEVER = (1 << 62) - 1
 LARGEST_RATE = Decimal("0.1")
 NS_PER_S = 1_000_000_000
 

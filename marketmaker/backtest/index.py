@@ -76,16 +76,18 @@ class PriceIndex:
 
     def _first_event(self, start: int, stop: int, low: int, high: int) -> int:
         """The first event in [start, stop) with a hit, -1 when there is none."""
-        lows, highs = self._low_view, self._high_view
+        place = start
         if self._one_price:
-            for place in range(start, stop):
-                price = lows[place]
+            for price in self._low_view[start:stop].tolist():
                 if price <= low or price >= high:
                     return place
-        else:
-            for place in range(start, stop):
-                if lows[place] <= low or highs[place] >= high:
-                    return place
+                place += 1
+            return -1
+        highs = self._high_view
+        for lowest in self._low_view[start:stop].tolist():
+            if lowest <= low or highs[place] >= high:
+                return place
+            place += 1
         return -1
 
 

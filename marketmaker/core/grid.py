@@ -26,7 +26,7 @@ from marketmaker.model.instrument import Ticks
 NOWHERE: Final = (0, -1)
 """An empty window."""
 
-FAR: Final = 1 << 62
+FAR: Final = 1 << 61
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

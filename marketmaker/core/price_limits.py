@@ -66,7 +66,7 @@ class PriceLimits:
 
     def band(self) -> tuple[int, int]:
         """Prices between which `hear` has nothing to say, both included."""
-        low, high = -(1 << 62), 1 << 62
+        low, high = -(1 << 61), 1 << 61
         if self.waiting and self.trigger is not None:
             if self.trigger_from_above:
                 return self.wait_until + 1, high

@@ -30,7 +30,7 @@ from marketmaker.model.order import Side
 EXACT: Final = Context(prec=80, traps=[Inexact, InvalidOperation])
 HALF: Final = Decimal("0.5")
 ZERO: Final = Decimal(0)
-FAR: Final = 1 << 62
+FAR: Final = 1 << 61
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

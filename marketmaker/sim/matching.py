@@ -30,7 +30,7 @@ from typing import Final
 from marketmaker.errors import ConfigError
 from marketmaker.model.order import ClientOrderId, EndReason, Side, TimeInForce
 
-NOWHERE: Final = -(1 << 62)
+NOWHERE: Final = -(1 << 61)
 """The key of an empty side: below every price."""
 
 
