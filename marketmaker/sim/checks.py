@@ -90,6 +90,8 @@ STALE_SLACK = 1.25
 DISK_TOLD_NS = NS // 2
 """So soon a process knows that the disk refuses."""
 CLOCK_SLACK_S = 0.2
+FIRST_READINGS = 2
+"""A process begins with one of them."""
 HALF_MORE = Decimal("1.5")
 CANCELS_AT_MOST = 150
 """Of one order by one process."""
@@ -215,7 +217,9 @@ class Observer:
         self._tokens = float(self._burst)
         self._tokens_ns = 0
         self._paused_until_ns = 0
-        self._margin_until_ns = 0
+        self._margin_since_ns = self._margin_until_ns = 0
+        self._readings = 0
+        self._told_first: set[str] = set()
         self._disk_refused_ns: int | None = None
         self._least_off_s = inf
         self._rejects: dict[int, int] = {}
@@ -305,7 +309,8 @@ class Observer:
         limit_s = self.settings.price_monitor.stale_after_s * STALE_SLACK + 0.01
         if age_s > limit_s and not self._loose:
             self.broken("stale", f"entry {name} on a price {age_s:.2f} s old", now_ns)
-        if now_ns < self._margin_until_ns and not self._loose:
+        # Whoever was about to place hears of it in this instant: one answer may hold several refusals.
+        if self._margin_since_ns < now_ns < self._margin_until_ns and not self._loose:
             self.broken("margin", f"entry {name} while margin is locked", now_ns)
 
     def _check_order(self, order: NewOrder, now_ns: int) -> None:
@@ -466,6 +471,8 @@ class Observer:
         if post_only:
             self._rejects[slot] = self._rejects.get(slot, 0) + 1
         if margin and self.is_entry(told.order_id):
+            if now_ns >= self._margin_until_ns:
+                self._margin_since_ns = now_ns
             self._margin_until_ns = now_ns + round(self.grid.margin_lock_s * NS * 0.9)
         self._wait_until_ns[slot] = now_ns + round(self.grid.retry_delay_s * NS * 0.9)
 
@@ -545,6 +552,10 @@ class Observer:
             told.filled_lots = max(told.filled_lots, report.filled_lots)
             told.unlisted = 0
         self._listed = []
+        if self._readings < FIRST_READINGS:
+            trades = {fill.trade_id for fill in fills}
+            self._told_first = self._told_first & trades if self._readings else trades
+            self._readings += 1
         for fill in fills:
             if fill.client_order_id is not None and fill.client_order_id in self._told:
                 self._hear_trade(self._told[fill.client_order_id], fill)
@@ -680,7 +691,7 @@ class Observer:
                 f" {self.position_lots}",
                 now_ns,
             )
-        ours = [t.fill for t in self.trades if t.process == self.process]
+        ours = [t.fill for t in self.trades if t.process == self.process or self._was_hidden(t)]
         sure = [t.fill for t in self.trades if t.ours_since == self.process]
         least, most = (sum((f.fee for f in part), Decimal(0)) for part in (sure, ours))
         if not least <= totals.fees <= most:
@@ -700,6 +711,13 @@ class Observer:
         booked = totals.inventory_cost - totals.adopted_cost - totals.realised
         if booked != value:
             self.broken("trades", f"{booked} quanta are booked, {value} were paid", now_ns)
+
+    def _was_hidden(self, trade: OwnTrade) -> bool:
+        """It happened before the process began, of an order left open, and a reading with which it began was older."""
+        name = trade.fill.client_order_id
+        told = None if name is None else self._told.get(name)
+        left = told is not None and told.order is None
+        return left and trade.fill.trade_id not in self._told_first
 
     def check_repairs(self, repairs: int, foreign_lots: int, now_ns: int) -> None:
         """Of one process, at any time."""
