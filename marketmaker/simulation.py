@@ -374,8 +374,12 @@ class World:
     def _write(self) -> None:
         """How long the disk takes for one write; nothing else of the process runs meanwhile."""
         if self.venue.active(Fault.DISK_SLOW):
-            self.loop.stall(0.4 * self.venue.chance(Fault.DISK_SLOW).random() ** 3)
-            self.observer.stalled(self.loop.now_ns)
+            self._stall(0.4 * self.venue.chance(Fault.DISK_SLOW).random() ** 3)
+
+    def _stall(self, seconds: float) -> None:
+        since_ns = self.loop.now_ns
+        self.loop.stall(seconds)
+        self.observer.stalled(since_ns, self.loop.now_ns)
 
     def _reload(self, rng: Random) -> None:
         """The operator changes what may be changed while it trades; a process that is not there reads it at its start."""
@@ -438,8 +442,7 @@ class World:
                 self._reload(rng)
             case Fault.STALL:
                 self.venue.struck[fault] += 1
-                self.loop.stall(8 * rng.random() ** 2)
-                self.observer.stalled(self.loop.now_ns)
+                self._stall(8 * rng.random() ** 2)
             case _:
                 pass
 

@@ -581,9 +581,11 @@ class Observer:
         self._price_up = self._price_trusted = False
         self._price_down_ns = now_ns
 
-    def stalled(self, now_ns: int) -> None:
-        """The process did not run until now: it cannot know yet how old its price is."""
+    def stalled(self, since_ns: int, now_ns: int) -> None:
+        """The process did not run until now: it cannot know yet how old its price is, or that it was asked to stop."""
         self.note(now_ns, "the process was stopped until now")
+        if self.stop_asked_ns == since_ns:
+            self.stop_asked_ns = now_ns
         if self._price_ns is not None:
             self._price_ns = now_ns
 

@@ -543,8 +543,9 @@ async def test_f19_after_a_burst_the_newest_price_counts_and_no_fill_is_dropped(
         for step in range(10_000):
             stage.go(Decimal(2999) - Decimal(step % 400) / 100)
         stage.go("2995.2")
+        since_ns = stage.loop.now_ns
         stage.loop.stall(3.0)
-        stage.observer.stalled(stage.loop.now_ns)
+        stage.observer.stalled(since_ns, stage.loop.now_ns)
         await asyncio.sleep(2)
         assert stage.manager.price == 299_520
         await stage.check_quiet()
