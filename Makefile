@@ -57,7 +57,7 @@ bench: $(VENV)/.dev ## time the core, and the way from a trade to its order besi
 bench-backtest: $(VENV)/.dev ## time the backtest beside hftbacktest and numba (PEERS=python that has the extra bench)
 	@$(PY) benchmarks/backtest.py --peers $(or $(PEERS),$(PY))
 
-compile: $(VENV)/.dev ## build the compiled core for backtests (a C compiler, some minutes); MARKETMAKER_COMPILED=1 uses it
+compile: $(VENV)/.dev ## build the compiled core (a C compiler, some minutes); run takes it, MARKETMAKER_COMPILED=1 has backtests use it
 	@$(PY) scripts/compile_core.py
 
 lock: $(VENV)/.python ## resolve the dependencies again and rewrite the locks

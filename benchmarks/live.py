@@ -6,8 +6,8 @@ Every client trades on `marketmaker.loopback.stopwatch`, a process of its own, w
 a trade to the last of the order. The daemon is `marketmaker run` with journal, state, ledger and risk monitor on; `floor`
 is the least that Python can do (`live_floor.py`), `ccxt` is ccxt.pro watching trades and creating orders with its limiter
 off (`live_ccxt.py`), `nautilus` nautilus_trader when NAUTILUS_PYTHON names an interpreter that has it
-(`live_nautilus.py`). `daemon` is plain Python, `compiled` the same with the core that `make compile` builds, when COMPILED
-names the directory of a build (`build/compiled`). Clients take turns within a round, and a ratio is the median over
+(`live_nautilus.py`). `daemon` runs the compiled core where `make compile` built one, as `marketmaker run` does; then
+`plain` is the same on plain Python. Clients take turns within a round, and a ratio is the median over
 rounds of a client's figure over the floor's in the same round, so that a busy machine disturbs all alike. With the right
 to, venue and clients run ahead of everything else (`--no-priority` leaves that).
 
@@ -39,7 +39,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from marketmaker.compiled import VARIABLE  # noqa: E402
+from marketmaker.compiled import BUILD, VARIABLE, check_build  # noqa: E402
+from marketmaker.errors import ConfigError  # noqa: E402
 from marketmaker.loopback.stopwatch import configuration, environment  # noqa: E402
 
 TEN = ",".join(f"M{number}USDT" for number in range(10))
@@ -60,7 +61,7 @@ def command(client: str, port: int, directory: str, scenario: Scenario) -> list[
     symbols = scenario.get("symbols", "ETHUSDT").split(",")
     offset = str((levels - 1) * 100)
     match client:
-        case "daemon" | "compiled":
+        case "daemon" | "plain":
             path = Path(directory) / "config.yaml"
             path.write_text(
                 configuration(port=port, symbols=symbols, levels=levels, directory=directory)
@@ -75,9 +76,18 @@ def command(client: str, port: int, directory: str, scenario: Scenario) -> list[
 def environment_of(client: str) -> dict[str, str]:
     env = {**os.environ, **environment()}
     env.pop(VARIABLE, None)
-    if client == "compiled":
-        env[VARIABLE] = os.environ["COMPILED"]
+    if client == "plain":
+        env[VARIABLE] = "0"
     return env
+
+
+def built() -> bool:
+    try:
+        check_build(BUILD)
+    except ConfigError as error:
+        print(f"the daemon runs plain Python: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def ahead(priority: bool) -> list[str]:
@@ -233,7 +243,7 @@ def main() -> None:
     parser.add_argument(
         "--ticks", type=int, help="measured ticks of a run, instead of each scenario's"
     )
-    parser.add_argument("--clients", default="floor,daemon,compiled,ccxt,nautilus")
+    parser.add_argument("--clients", default="floor,daemon,plain,ccxt,nautilus")
     parser.add_argument("--only", default="closed,paced,many,burst,quiet,stop,parts")
     parser.add_argument("--no-priority", action="store_true")
     args = parser.parse_args()
@@ -241,8 +251,8 @@ def main() -> None:
     clients = args.clients.split(",")
     if importlib.util.find_spec("ccxt") is None and "ccxt" in clients:
         clients.remove("ccxt")
-    if "COMPILED" not in os.environ and "compiled" in clients:
-        clients.remove("compiled")
+    if not built() and "plain" in clients:
+        clients.remove("plain")
     if "NAUTILUS_PYTHON" not in os.environ and "nautilus" in clients:
         clients.remove("nautilus")
     for name in args.only.split(","):

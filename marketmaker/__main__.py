@@ -182,6 +182,10 @@ def main(arguments: list[str] | None = None) -> int:
     """`arguments` None: those of the process."""
     if arguments is None and sys.argv[1:2] == ["run"]:
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+    if arguments is None and sys.argv[1:2] in (["run"], ["bench"]):
+        from marketmaker import compiled
+
+        compiled.use_if_built()
     words = sys.argv[1:] if arguments is None else arguments
     args = build_parser(words[0] if words else "").parse_args(words)
     from marketmaker.errors import ConfigError, MarketMakerError

@@ -1,10 +1,11 @@
-"""The compiled core, for those who ask for it: the same modules, built by `make compile`, in place of their sources.
+"""The compiled core: the same modules, built by `make compile`, in place of their sources.
 
-Plain Python is what runs unless `MARKETMAKER_COMPILED` is set (to 1, or to the directory of the build) before the
-package is first imported. What was built is taken only while its manifest names exactly the sources that are here, and
-only by the Python it was built for: otherwise this is a ConfigError, never a silent choice between two versions of the
-rules. That is why the build lies in `build/compiled` and not beside the sources, where Python would prefer it
-without asking.
+`marketmaker run` takes it where it was built, and says in a line of its log which core runs, and why where it is plain
+Python. Everything else runs plain Python unless `MARKETMAKER_COMPILED` is set (to 1, or to the directory of the build)
+before the package is first imported; 0 says plain Python to `run`, too. What was built is taken only while its manifest
+names exactly the sources that are here, and only by the Python it was built for: who asked for it gets a ConfigError
+otherwise, never a silent choice between two versions of the rules. That is why the build lies in `build/compiled` and
+not beside the sources, where Python would prefer it without asking.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +27,12 @@ from marketmaker.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parent
 VARIABLE = "MARKETMAKER_COMPILED"
-BUILD = PACKAGE.parent / "build" / "compiled"
+BUILD = (
+    PACKAGE.parent / "build" / "compiled"
+    if (PACKAGE.parent / "pyproject.toml").is_file()
+    else Path(sys.prefix) / "compiled"
+)
+"""In a clone, or where the package is installed: what was built in the clone is copied there."""
 MANIFEST = "manifest.json"
 COMPILED = {
     "model": ("action", "event", "instrument", "order"),
@@ -108,6 +115,26 @@ def use_what_was_asked_for() -> None:
     except ConfigError as error:
         print(f"marketmaker: {VARIABLE}={asked}: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def use_if_built() -> None:
+    """For `run`: unless the environment says which core to take, the build where there is one that fits."""
+    if VARIABLE not in os.environ:
+        with suppress(ConfigError):
+            use_compiled(BUILD)
+
+
+def which() -> str:
+    """Which core runs, and what keeps this process from the compiled one."""
+    if in_use():
+        return "compiled"
+    if VARIABLE in os.environ:
+        return f"plain Python: {VARIABLE}={os.environ[VARIABLE]}"
+    try:
+        check_build(BUILD)
+    except ConfigError as error:
+        return f"plain Python: {error}"
+    return "plain Python"
 
 
 def in_use() -> bool:

@@ -15,7 +15,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from marketmaker import crash, logs
+import structlog
+
+from marketmaker import compiled, crash, logs
 from marketmaker.adapters import make_adapter
 from marketmaker.adapters.protocol import Adapter
 from marketmaker.alerts.desk import AlertDesk
@@ -30,6 +32,7 @@ from marketmaker.herald import Herald, sender_of
 from marketmaker.ledger.url import secrets_in
 from marketmaker.model.settings import Settings, SymbolSettings
 from marketmaker.no_dumps import forbid_core_dumps
+from marketmaker.runtime import log_events
 from marketmaker.runtime.clock import Clock, RealClock
 from marketmaker.runtime.garbage import collect_by_the_clock
 from marketmaker.runtime.instance_lock import account_of
@@ -244,6 +247,7 @@ async def trade(
     tty: bool,
 ) -> RunReport:
     """`beside`: what runs as long as the application does."""
+    structlog.get_logger().info(log_events.CORE_CHOSEN, core=compiled.which())
     with signals_stop(app):
         helpers = [asyncio.create_task(each) for each in beside]
         if args.speed == 1.0:

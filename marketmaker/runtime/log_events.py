@@ -51,6 +51,7 @@ ALERT_RAISED: Final = "alert.raised"
 
 STATE_RECOLLECTED: Final = "state.recollected"
 START_RETRIED: Final = "start.retried"
+CORE_CHOSEN: Final = "core.chosen"
 APP_STARTED: Final = "app.started"
 APP_STOPPING: Final = "app.stopping"
 APP_STOPPED: Final = "app.stopped"

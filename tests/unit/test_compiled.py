@@ -1,4 +1,5 @@
-"""The compiled core never stands in for other sources, and plain Python is what runs unless it is asked for."""
+"""The compiled core never stands in for other sources. `run` takes one that fits and says which core it has; everything
+else runs plain Python unless it is asked."""
 
 from __future__ import annotations
 
@@ -72,6 +73,48 @@ def test_asking_for_a_build_that_is_not_there_ends_with_one_line_and_code_2(tmp_
         done.stderr
         == f"marketmaker: MARKETMAKER_COMPILED={tmp_path}: {tmp_path}: no compiled core; run `make compile`\n"
     )
+
+
+def test_run_takes_a_build_only_where_one_fits_and_nothing_was_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "meta_path", sys.meta_path[:])
+    monkeypatch.setattr(compiled, "BUILD", tmp_path)
+    monkeypatch.delenv(compiled.VARIABLE, raising=False)
+    compiled.use_if_built()
+    assert compiled.which() == f"plain Python: {tmp_path}: no compiled core; run `make compile`"
+    build(tmp_path, sources={**HERE, "marketmaker.core.books": "0" * 64})
+    compiled.use_if_built()
+    assert "made from other sources" in compiled.which()
+    build(tmp_path)
+    monkeypatch.setenv(compiled.VARIABLE, "0")
+    compiled.use_if_built()
+    assert compiled.which() == "plain Python: MARKETMAKER_COMPILED=0"
+    monkeypatch.delenv(compiled.VARIABLE)
+    assert compiled.which() == "plain Python"
+    compiled.use_if_built()
+    assert compiled.which() == "compiled"
+
+
+@pytest.mark.parametrize("value", ["0", None])
+def test_run_says_in_its_log_which_core_it_has(value: str | None) -> None:
+    """Without a build that fits, plain Python; which one it is here depends on what was built here."""
+    env = {key: text for key, text in os.environ.items() if key != compiled.VARIABLE}
+    command = [sys.executable, "-m", "marketmaker", "run", "config.example.yaml"]
+    done = subprocess.run(
+        [*command, "--feed", "synthetic:1", "--speed", "max", "--duration", "5"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=env if value is None else {**env, compiled.VARIABLE: value},
+    )
+    said = [json.loads(line) for line in done.stdout.splitlines() if "core.chosen" in line]
+    assert len(said) == 1, done.stdout + done.stderr
+    if value == "0":
+        assert said[0]["core"] == "plain Python: MARKETMAKER_COMPILED=0"
+    else:
+        assert said[0]["core"] == "compiled" or said[0]["core"].startswith("plain Python: ")
 
 
 @pytest.mark.parametrize("value", ["", "0"])
