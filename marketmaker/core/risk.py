@@ -29,6 +29,8 @@ from marketmaker.model.settings import RiskSettings
 NS = 1_000_000_000
 DAY_NS = 86_400 * NS
 QUIET_INTERVALS = 2
+STILL_FEW = "closed candles"
+"""How the reason ends where candles come and are not enough yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +115,7 @@ class History:
             return "only old candles" if not self.heard_ns else f"quiet for {silent_ns // NS} s"
         base = self.before(self.newest.open_ts_ns)
         if len(base) < self.window:
-            return f"{len(base)} of {self.window} closed candles"
+            return f"{len(base)} of {self.window} {STILL_FEW}"
         if not any(candle.volume for candle in base):
             return "no volume"
         return ""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from marketmaker.adapters.protocol import Adapter
-from marketmaker.core.risk import CandleGate, EquityWatch, GateStatus, Transition
+from marketmaker.core.risk import STILL_FEW, CandleGate, EquityWatch, GateStatus, Transition
 from marketmaker.errors import VenueError
 from marketmaker.model.action import RaiseAlert, Severity
 from marketmaker.model.event import Gate, GateOpened, GateShut
@@ -97,22 +97,31 @@ class RiskMonitor:
         now_ns = self._clock.now_ns()
         self._act(self._gate.assess(now_ns))
         for symbol in self._gate.status(now_ns).symbols:
-            known_silent = symbol.symbol in self._silent
-            if symbol.no_data and not known_silent:
+            told = self._silent.pop(symbol.symbol, "")
+            if symbol.no_data:
                 self._silent[symbol.symbol] = symbol.no_data
-                self._log.error(
-                    log_events.RISK_NO_DATA, symbol=symbol.symbol, reason=symbol.no_data
-                )
-                self._alert(
-                    RaiseAlert(
-                        severity=Severity.ERROR,
-                        topic=log_events.RISK_NO_DATA,
-                        message=f"no candles of {symbol.symbol} for the risk gate: {symbol.no_data}",
-                    )
-                )
-            elif known_silent and not symbol.no_data:
-                del self._silent[symbol.symbol]
+                few = symbol.no_data.endswith(STILL_FEW)
+                if not told or (told.endswith(STILL_FEW) and not few):
+                    self._tell_no_data(symbol.symbol, symbol.no_data, few=few)
+            elif told:
                 self._log.info(log_events.RISK_DATA_BACK, symbol=symbol.symbol)
+
+    def _tell_no_data(self, symbol: str, reason: str, *, few: bool) -> None:
+        """`few`: candles come, and it will not be long until there are enough."""
+        write = self._log.warning if few else self._log.error
+        write(log_events.RISK_NO_DATA, symbol=symbol, reason=reason)
+        message = (
+            f"the risk gate cannot judge {symbol} yet: {reason}"
+            if few
+            else f"no candles of {symbol} for the risk gate: {reason}"
+        )
+        self._alert(
+            RaiseAlert(
+                severity=Severity.WARNING if few else Severity.ERROR,
+                topic=log_events.RISK_NO_DATA,
+                message=message,
+            )
+        )
 
     async def _watch_candles(self) -> None:
         # Nobody is silent before he had two intervals to speak.

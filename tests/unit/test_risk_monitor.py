@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from marketmaker.errors import NotSent, OutcomeUnknown
-from marketmaker.model.action import RaiseAlert
+from marketmaker.model.action import RaiseAlert, Severity
 from marketmaker.model.event import Gate, GateOpened, GateShut
 from marketmaker.model.market import Candle
 from marketmaker.model.settings import RiskSettings
@@ -197,6 +197,26 @@ async def test_a_symbol_that_falls_silent_raises_one_alert_until_it_speaks_again
     await speak("A", 300)
     assert len(bench.alerts) == 2
     assert bench.heard() == []
+
+
+@virtual(GATE_ONLY)
+async def test_a_market_whose_candles_are_still_few_is_a_warning_and_one_that_then_falls_silent_an_error(
+    bench: Bench,
+) -> None:
+    bench.adapter.script["fetch_candles"] = [[bench.candle(symbol, 0)] for symbol in "AB"]
+    await asyncio.sleep(0.1)
+    for _ in range(26):
+        for symbol in "AB":
+            bench.monitor.on_candle(bench.candle(symbol, 0))
+        await asyncio.sleep(5)
+    assert {(each.severity, each.message) for each in bench.alerts} == {
+        (Severity.WARNING, f"the risk gate cannot judge {symbol} yet: 2 of 3 closed candles")
+        for symbol in "AB"
+    }
+    assert len(bench.alerts) == 2
+    await asyncio.sleep(200)
+    assert [each.severity for each in bench.alerts[2:]] == [Severity.ERROR] * 2
+    assert all("quiet for" in each.message for each in bench.alerts[2:])
 
 
 @virtual(LIMITS_ONLY)

@@ -147,7 +147,7 @@ function newsText(each, tick) {
 export function showNews(news, kind, ticks) {
   const shown = news.filter((each) => kind === "all" ? each.kind !== "order" : kind === "control" ? each.kind === "operator" || each.kind === "gate" : each.kind === kind).slice(-200).reverse();
   const rows = shown.map((each) => {
-    const tag = element("span", say(each.kind === "gate" ? "opened" : each.kind === "operator" ? "control" : each.kind === "alert" ? "alerts" : each.kind),
+    const tag = element("span", say(each.kind === "gate" ? "opened" : each.kind === "operator" ? "control" : each.kind),
       `tag ${each.kind === "fill" ? each.side : each.severity === "error" ? "down" : KIND_TAGS[each.kind]}`);
     const what = element("td", null);
     what.append(tag);

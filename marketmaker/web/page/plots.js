@@ -46,6 +46,20 @@ function timeLabel(ms, step) {
   return step < 60000 ? text : text.slice(0, 5);
 }
 
+// The prices of the lines, over what is drawn between them and legible on it.
+function labelRows(pen, area, scaleY, low, high, decimals) {
+  if (area.right - area.left <= 420) return;
+  pen.textAlign = "left";
+  pen.lineWidth = 4; pen.lineJoin = "round";
+  pen.strokeStyle = ink("panel"); pen.fillStyle = ink("dim");
+  for (const at of niceSteps(low, high, Math.max(2, Math.round((area.bottom - area.top) / 52)))) {
+    const y = Math.round(scaleY(at)) + 0.5;
+    if (y <= area.top + 14) continue;
+    pen.strokeText(number(at, decimals), area.left + 2, y - 7);
+    pen.fillText(number(at, decimals), area.left + 2, y - 7);
+  }
+}
+
 function frame(pen, area, scaleY, low, high, from, to, decimals, rightLabels) {
   pen.lineWidth = 1;
   pen.strokeStyle = ink("line");
@@ -60,7 +74,6 @@ function frame(pen, area, scaleY, low, high, from, to, decimals, rightLabels) {
     pen.stroke();
     pen.textAlign = "left";
     if (rightLabels) pen.fillText(number(at, Math.min(fewest, 6)), area.right + 6, y);
-    else if (y > area.top + 14 && area.right - area.left > 420) pen.fillText(number(at, decimals), area.left + 2, y - 7);
   }
   const { steps, step } = timeSteps(from, to, Math.max(2, Math.floor((area.right - area.left) / 96)));
   pen.textAlign = "center";
@@ -144,6 +157,7 @@ export function drawPrice(canvas, { points, orders, held, fills, from, to, decim
     pen.moveTo(x, tip); pen.lineTo(x - 4.5, foot); pen.lineTo(x + 4.5, foot); pen.closePath(); pen.fill(); pen.stroke();
   }
   pen.restore();
+  labelRows(pen, area, scaleY, low, high, decimals);
 
   const lastY = scaleY(last), nowX = Math.min(scaleX(points[points.length - 1][0]), area.right);
   pen.setLineDash([3, 4]); pen.strokeStyle = ink("blue"); pen.globalAlpha = 0.7; pen.lineWidth = 1;

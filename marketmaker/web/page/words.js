@@ -13,7 +13,7 @@ const WORDS = {
   grid: ["grid", "网格"], inventory_part: ["inventory", "库存"], fees: ["fees", "手续费"], funding: ["funding", "资金费"], total: ["total", "合计"],
   buy: ["buy", "买"], sell: ["sell", "卖"], held: ["held", "持仓"], fill: ["fill", "成交"],
   buys: ["buys", "买单"], sells: ["sells", "卖单"], fills: ["fills", "成交"], held_slots: ["held slots", "持仓槽位"],
-  all: ["all", "全部"], orders: ["orders", "订单"], alerts: ["alerts", "告警"], control: ["control", "控制"],
+  all: ["all", "全部"], orders: ["orders", "订单"], alerts: ["alerts", "告警"], alert: ["alert", "告警"], control: ["control", "控制"],
   last_price: ["Last price", "最新价"], position: ["Position", "持仓"], profit: ["Profit after fees", "净盈亏"],
   equity_now: ["Account equity", "账户权益"], quoted: ["Quoted", "挂单"], quoting_time: ["Quoting time", "报价时间"],
   average: ["average", "均价"], value: ["value", "市值"], residual: ["unexplained", "未解释差额"],
