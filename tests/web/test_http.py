@@ -363,8 +363,7 @@ def test_a_door_that_should_not_be_open_is_refused_in_one_line(
     assert "short" not in refused.stderr
 
 
-def test_an_address_in_use_is_refused_before_the_first_order(tmp_path: Path) -> None:
-    with serving(tmp_path) as site:
-        again = run_command("run", str(site.daemon.config), "--duration", "1")
-        assert again.returncode == 2
-        assert "http.listen" in again.stderr.splitlines()[-1]
+def test_an_address_in_use_is_refused_before_the_first_order(site: Site) -> None:
+    again = run_command("run", str(site.daemon.config), "--duration", "1")
+    assert again.returncode == 2
+    assert "http.listen" in again.stderr.splitlines()[-1]
