@@ -10,22 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 
-from marketmaker import __version__, compiled
+from marketmaker import compiled
 from marketmaker.cli.progress import Progress
 from marketmaker.cli.table import aligned
 from marketmaker.config import Configuration, check_symbol, load_configuration, paper_instruments
 from marketmaker.errors import ConfigError
 from marketmaker.model.instrument import Instrument
 from marketmaker.model.settings import GridSettings, PaperSettings, Settings, SymbolSettings
-from marketmaker.runtime.journal import CoreArguments, Journal, JournaledSymbol, JournalHeader
 from marketmaker.runtime.retry import refusal_of
 
 try:
     from marketmaker.backtest import arrays, cache, html, result
     from marketmaker.backtest.arrays import MarketData
-    from marketmaker.backtest.drive import REQUEST_LIFETIME_S, Bench, drive
+    from marketmaker.backtest.drive import Bench, Journal, drive
     from marketmaker.backtest.funding import Funding, RecordedFunding, read_funding
     from marketmaker.backtest.index import PriceIndex
     from marketmaker.backtest.skip import skip_ahead
@@ -160,26 +160,16 @@ def first_price(data: MarketData, instrument: Instrument) -> Decimal:
 def simulate(
     prepared: Prepared, args: argparse.Namespace, remarks: tuple[str, ...]
 ) -> result.Result:
-    journal = Journal(args.journal or "")
-    bench = make_bench(
-        prepared.data,
-        instrument=prepared.instrument,
-        grid=prepared.symbol.grid,
-        paper=prepared.settings.paper,
-        options=args,
-        cleanup_interval_s=prepared.settings.cleanup_interval_s,
-        funding=prepared.funding,
-        journal=journal if args.journal else None,
-    )
-    journal.open(header(bench, prepared))
-    with rare_collections(), Progress.on(sys.stderr, len(prepared.data), "events") as progress:
-        if args.every_event:
-            drive(bench, progress=progress)
-        else:
-            skip_ahead(bench, prepared.index, progress=progress)
-    journal.close()
-    if journal.failed is not None:
-        raise ConfigError(f"{journal.failed}; name a file on a disk with room")
+    if not args.journal:
+        bench = bench_of(prepared, args)
+        play(bench, prepared, args)
+    else:
+        backtest_journal = import_module("marketmaker.backtest_journal")
+        journal = backtest_journal.Journal(args.journal)
+        bench = bench_of(prepared, args, journal)
+        backtest_journal.begin(journal, bench, prepared.symbol.grid)
+        play(bench, prepared, args)
+        backtest_journal.finish(journal)
     return result.read_result(
         bench,
         balance=prepared.settings.paper.balance,
@@ -187,6 +177,27 @@ def simulate(
         latency_ns=latency_ns(args),
         remarks=remarks,
     )
+
+
+def bench_of(prepared: Prepared, args: argparse.Namespace, journal: Journal | None = None) -> Bench:
+    return make_bench(
+        prepared.data,
+        instrument=prepared.instrument,
+        grid=prepared.symbol.grid,
+        paper=prepared.settings.paper,
+        options=args,
+        cleanup_interval_s=prepared.settings.cleanup_interval_s,
+        funding=prepared.funding,
+        journal=journal,
+    )
+
+
+def play(bench: Bench, prepared: Prepared, args: argparse.Namespace) -> None:
+    with rare_collections(), Progress.on(sys.stderr, len(prepared.data), "events") as progress:
+        if args.every_event:
+            drive(bench, progress=progress)
+        else:
+            skip_ahead(bench, prepared.index, progress=progress)
 
 
 def make_bench(
@@ -231,23 +242,6 @@ def rare_collections() -> Iterator[None]:
     finally:
         gc.set_threshold(*usual)
         gc.unfreeze()
-
-
-def header(bench: Bench, prepared: Prepared) -> JournalHeader:
-    manager = bench.manager
-    core = CoreArguments(
-        instrument=prepared.instrument,
-        settings=prepared.symbol.grid,
-        sequences=manager.sequences,
-        max_slot=manager.max_slot,
-        first_sequence=manager.next_sequence,
-        request_lifetime_s=REQUEST_LIFETIME_S,
-        order_lifetime_s=None,
-        memory=None,
-    )
-    return JournalHeader(
-        version=__version__, symbols=(JournaledSymbol(name=prepared.symbol.name, core=core),)
-    )
 
 
 def understood(prepared: Prepared, args: argparse.Namespace) -> Iterator[str]:

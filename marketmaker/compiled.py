@@ -19,7 +19,6 @@ import sys
 import sysconfig
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
 
@@ -68,7 +67,7 @@ def hash_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-class CompiledFinder(MetaPathFinder):
+class CompiledFinder:
     """Finds the built modules before Python's own finders find their sources."""
 
     def __init__(self, directory: Path) -> None:

@@ -94,6 +94,7 @@ ROOMS = {
     "benching": Room(ours=ANYTHING),
     "simulation": Room(ours=ANYTHING, outside=ANYTHING),
     "backtesting": Room(ours=ANYTHING),
+    "backtest_journal": Room(ours=names("model errors backtest runtime.journal")),
     "online_check": Room(ours=ANYTHING),
     "recorder": Room(ours=ANYTHING),
     "parity": Room(
