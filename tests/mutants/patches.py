@@ -327,8 +327,25 @@ MUTANTS = (
         "F9",
         (
             REPAIR,
-            "if self.difference != difference or self.grid.price is None:",
-            "if self.grid.price is None:",
+            """        if self.difference != difference or self.grid.price is None:
+            self.difference = difference
+            self.sightings, self.sighted_fill_ns = 1, self.grid.last_fill_ns
+            self.sighted_ns = snapshot.ts_asked_ns
+            self.look_again()
+            return
+        if snapshot.ts_asked_ns - self.sighted_ns < SECOND_LOOK_NS:
+            self.look_again()
+            return
+        self.sightings += 1
+        self.sighted_ns = snapshot.ts_asked_ns
+        if self.sighted_fill_ns != self.grid.last_fill_ns and self.sightings < SURE_SIGHTINGS:
+            self.look_again()
+            return
+""",
+            """        if self.grid.price is None:
+            self.look_again()
+            return
+""",
         ),
     ),
     mutant(
