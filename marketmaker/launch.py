@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -301,27 +302,36 @@ def symbols_with_data(settings: Settings, feed: RecordedOrSynthetic) -> tuple[Sy
 
 @contextmanager
 def signals_stop(app: Application) -> Iterator[None]:
-    """A first signal begins the orderly end; a second of the same kind changes nothing. SIGHUP reloads.
+    """A first signal begins the orderly end; later ones change nothing, to the last line of the process. SIGHUP reloads.
 
-    Signals that were held back until now are heard at once; those that come afterwards are held back again if they were.
+    Signals that were held back until now are heard at once. Afterwards they are ignored if they were: only this thread
+    could hold them back again, and one that another thread takes must not kill what still writes its summary. The
+    loop's own handlers would leave a moment in which it does.
     """
     loop = asyncio.get_running_loop()
 
-    def heard(number: signal.Signals) -> Callable[[], None]:
-        return lambda: app.stop(number.name)
+    def in_the_loop(what: Callable[[], None]) -> Callable[[int, object], None]:
+        def handler(number: int, frame: object) -> None:
+            loop.call_soon_threadsafe(what)
 
-    for number in SIGNALS:
-        loop.add_signal_handler(number, heard(number))
+        return handler
+
+    work: dict[signal.Signals, Callable[[], None]] = {
+        number: partial(app.stop, number.name) for number in (*SIGNALS, signal.SIGHUP)
+    }
     # A terminal that goes away hangs up as well: nobody is left to press Ctrl-C, so that is a stop.
-    hang_up = heard(signal.SIGHUP) if sys.stdin is not None and sys.stdin.isatty() else app.reload
-    loop.add_signal_handler(signal.SIGHUP, hang_up)
+    if sys.stdin is None or not sys.stdin.isatty():
+        work[signal.SIGHUP] = app.reload
+    before = {number: signal.signal(number, in_the_loop(each)) for number, each in work.items()}
+    for number in work:
+        signal.siginterrupt(number, False)
     held_back = signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
-        for number in (*SIGNALS, signal.SIGHUP):
-            loop.remove_signal_handler(number)
+        ends_here = held_back.issuperset(SIGNALS)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if ends_here else handler)
 
 
 async def stop_at_end_of_feed(app: Application, exchange: PaperExchange) -> None:

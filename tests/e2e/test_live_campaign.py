@@ -121,6 +121,9 @@ class Campaign:
 
     def disagreements(self) -> list[str]:
         told, view, again = self.venue.ask(), self.status(), self.venue.ask()
+        assert self.daemon is not None and self.daemon.process is not None
+        if view is not None and view["pid"] != self.daemon.process.pid:
+            return ["the one before it still answers"]
         if view is None or not view["symbols"]:
             return ["the daemon does not answer yet"]
         found = [f"duplicate client id {each}" for each in told["duplicates"]]

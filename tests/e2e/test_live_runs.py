@@ -54,6 +54,22 @@ def trades_is_killed_and_leaves_nothing(exchange: str, tmp_path: Path, *options:
         assert float(shown["positions"]["ETHUSDT"]) == symbol["position"]
 
 
+def test_more_signals_change_nothing(tmp_path: Path) -> None:
+    """Sockets and names are looked up in threads, and a thread takes any signal that it does not hold back."""
+    with VenueProcess("okx", tmp_path, ("--symbols", "ETHUSDT", "--feed", "synthetic:7")) as venue:
+        daemon = Daemon(tmp_path, live_configuration(venue, tmp_path)).start()
+        try:
+            daemon.wait_until_it_trades()
+            while daemon.process is not None and daemon.process.poll() is None:
+                daemon.send(signal.SIGTERM)
+                time.sleep(0.001)
+            ended = daemon.finish()
+        finally:
+            daemon.kill()
+        assert books(ended) == []
+        assert venue.ask()["open_orders"] == 0
+
+
 def wait_for_orders(venue: VenueProcess, count: int) -> None:
     deadline_s = time.monotonic() + 60
     while venue.ask()["open_orders"] < count:

@@ -200,7 +200,7 @@ def minds_signals(pid: int) -> bool:
 def problems_of_books(ended: Ended) -> list[str]:
     """What is wrong with the summary of a run that should have ended well."""
     if ended.summary is None:
-        return [f"no summary; exit code {ended.code}; {ended.err[-2000:]}"]
+        return [f"no summary; exit code {ended.code}; {ended.err[-2000:]}{ended.out[-2000:]}"]
     found = []
     if ended.code != 0:
         found.append(f"exit code {ended.code}: {ended.err[-2000:]}")
