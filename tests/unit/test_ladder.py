@@ -32,7 +32,7 @@ def make_ladder(**changes: object) -> Ladder:
         "sign": 1,
         "lattice": ArithmeticLattice(Ticks(10_000), 100, 1),
         "entry_window": 3,
-        "exit_budget": 2,
+        "exit_window": 2,
         "lowest": SPAN[0],
         "highest": SPAN[-1],
         "distance": (1, 10),
@@ -103,7 +103,7 @@ def ladders(draw: st.DrawFn, *, bounded: bool = True, least_window: int = 1) -> 
         sign=draw(st.sampled_from([1, -1])),
         lattice=lattice,
         entry_window=draw(st.integers(least_window, 6)),
-        exit_budget=draw(st.integers(0, 4)),
+        exit_window=draw(st.integers(0, 4)),
         lowest=lowest,
         highest=highest,
         distance=draw(
@@ -307,7 +307,7 @@ def test_the_offered_run_follows_the_price_and_reports_who_joined_and_left() -> 
 
 
 def test_of_two_equally_near_the_lower_is_offered() -> None:
-    ladder = make_ladder(exit_budget=1)
+    ladder = make_ladder(exit_window=1)
     ladder.move_window(10_000)
     ladder.add_inventory(-1)
     ladder.add_inventory(1)
@@ -319,7 +319,7 @@ def test_of_two_equally_near_the_lower_is_offered() -> None:
 
 @pytest.mark.parametrize("budget", [0, 1])
 def test_without_budget_nothing_is_offered(budget: int) -> None:
-    ladder = make_ladder(exit_budget=budget)
+    ladder = make_ladder(exit_window=budget)
     ladder.move_window(10_000)
     ladder.add_inventory(1)
     ladder.move_offered(10_000)
