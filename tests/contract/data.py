@@ -266,10 +266,12 @@ async def a_subscription_that_is_acknowledged_and_forgotten_is_not_believed(benc
     bench.mischief(lose_subscriptions=10)
     heard = HeardPrices()
     async with listening(bench.adapter.stream_prices(other, heard)):
-        await asyncio.sleep(0.2)
-        links = [s.link for s in vars(bench.adapter).values() if hasattr(s, "link")]
-        waited_for = [name for link in links if link is not None for name in link.silent]
-        assert any("BTC" in name.upper() for name in waited_for)
+
+        def waited_for() -> list[str]:
+            links = [s.link for s in vars(bench.adapter).values() if hasattr(s, "link")]
+            return [name for link in links if link is not None for name in link.silent]
+
+        await bench.until(lambda: any("BTC" in name.upper() for name in waited_for()))
 
 
 @card(DATA)
