@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from marketmaker.core.grid import FAR
 from marketmaker.model.instrument import Instrument, Ticks
 from marketmaker.model.settings import GridSettings, GridSide
 
@@ -66,7 +67,7 @@ class PriceLimits:
 
     def band(self) -> tuple[int, int]:
         """Prices between which `hear` has nothing to say, both included."""
-        low, high = -(1 << 61), 1 << 61
+        low, high = -FAR, FAR
         if self.waiting and self.trigger is not None:
             if self.trigger_from_above:
                 return self.wait_until + 1, high
