@@ -44,7 +44,7 @@ Rules that count seconds (4, 13, 14, 15, 16) are lenient, or silent, where the d
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -193,6 +193,8 @@ class Observer:
         self._placed_by: dict[ClientOrderId, int] = {}
         self._filled_with: dict[str, int] = {}
         """How much of its order was filled with a trade."""
+        self._balance: Counter[int] = Counter()
+        """What each slot took in, less what it gave, in its own direction: a slot can owe."""
         self._died_ns: int | None = None
         self._memory_lost = False
         self.clock_off_s: Callable[[], float] = lambda: 0.0
@@ -372,6 +374,7 @@ class Observer:
             left = earlier.filled_lots
             if not self.is_entry(earlier.order_id):
                 left = earlier.qty_lots - left
+            left = min(left, self._balance[name.slot])
             value = left * order.price_ticks * self.instrument.quantum
             if value > self._least * HALF_MORE and earlier.order is not None and self._knows_all:
                 self.broken("holds", f"{tuple(name)} over {left} lots held", now_ns)
@@ -657,6 +660,7 @@ class Observer:
         self, report: OrderReport, name: ClientOrderId, fill: Fill, before: int, now_ns: int
     ) -> None:
         self._filled_with[fill.trade_id] = report.filled_lots
+        self._balance[name.slot] += report.side * self.sign_of(name) * fill.qty_lots
         self.trades.append(
             OwnTrade(fill=fill, process=self.process, ours_since=self._placed_by.get(name, 0))
         )
