@@ -94,6 +94,7 @@ REMEMBERED_ENDED_ORDERS: Final = 5_000
 REMEMBERED_PAYMENTS: Final = 1_000
 REMEMBERED_TRADES: Final = 1_000
 RENEW_AT_SHARE: Final = 0.9
+CLOSE_ALERT_EVERY: Final = 20
 
 NO_ROOM: Final = "max_open_orders reached"
 TOO_EXPOSED: Final = "max_position reached"
@@ -166,6 +167,8 @@ class PositionManager:
         self.ended = ""
         self.ended_for_good = True
         self.closing = False
+        self.close_orders = 0
+        """Placed to give everything back, since it was begun."""
         self.cleaned: set[int] = set()
         self.cleaned_at: dict[int, int] = {}
         self.starved: dict[int, list[int]] = {1: [], -1: []}
@@ -982,6 +985,7 @@ class PositionManager:
     def begin_closing(self, reason: str) -> None:
         self.ended = reason
         self.closing = self.rearranged = True
+        self.close_orders = 0
         self.alert(Severity.WARNING, "grid.closing", reason)
         self.mark_all()
 
@@ -1019,6 +1023,14 @@ class PositionManager:
         target.retry_at_ns = self.now_ns + int(self.settings.retry_delay_s * SECOND_NS)
         target.retry_reason = "closing"
         self.set_timer(target.retry_at_ns, "retry", target.index)
+        self.close_orders += 1
+        if self.close_orders % CLOSE_ALERT_EVERY == 0:
+            self.alert(
+                Severity.ERROR,
+                "grid.not_closed",
+                f"{self.books.inventory_lots:+d} lots are left after {self.close_orders} orders to close them: tried on;"
+                " look at the market's other side",
+            )
 
     def pay_debts(self) -> None:
         """Inventory that was given back under another slot's name is no longer there to be given back."""

@@ -3,14 +3,15 @@
 Every rule of `sim.checks` watches all the while, and `staged` fails when one is broken; a test says what must be true
 besides. Random meetings of these and other faults are what `test_simulation` and `marketmaker simulate` are for.
 
-Two of the list are not here: F18 (a hedge leg that fails) has nothing to strike, for there is no hedge mode; F20 (a client
-without a token, a page from elsewhere) never gets as far as the grid and is tested at the door, in `tests/web`.
+There is no hedge mode, so F18 (the leg that should take the risk away fails) strikes the orders that close a position. F20
+(a client without a token, a page from elsewhere) needs real sockets and is in `tests/web/test_http.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +21,7 @@ import pytest
 
 from marketmaker.core import readings
 from marketmaker.errors import ConfigError
-from marketmaker.model.action import RaiseAlert
+from marketmaker.model.action import RaiseAlert, Severity
 from marketmaker.model.event import Gate, GateShut
 from marketmaker.model.market import Candle
 from marketmaker.model.order import ClientOrderId, Side
@@ -419,6 +420,50 @@ async def test_f14_a_stop_loss_closes_while_a_gate_is_shut_and_nothing_is_bought
         await stage.walk(2995, 2999, 3003, 2993, pause_s=5)
         assert stage.observer.placed == placed
         assert stage.holdings() == {}
+
+
+@pytest.mark.parametrize("trouble", ["refused", "empty book", "half filled"])
+@on_virtual_time
+async def test_f18_a_closing_leg_that_fails_is_told_and_tried_until_flat_and_nothing_is_added(
+    trouble: str,
+) -> None:
+    settings = stage_settings(grid={"stop_loss": Decimal(2990)})
+    settings = replace(settings, paper=replace(settings.paper, fill="queue"))
+    async with staged(settings) as stage:
+        alerts: list[str] = []
+        await stage.quoting()
+        alert = stage.manager.alert
+
+        def heard(severity: Severity, topic: str, message: str) -> None:
+            alerts.append(topic)
+            alert(severity, topic, message)
+
+        stage.manager.alert = heard  # type: ignore[method-assign]
+        await stage.walk(2998, 2996, 2994)
+        await stage.check_quiet()
+        held = stage.position
+        assert held > 8
+        stage.shown_lots = {"refused": 1000, "empty book": 0, "half filled": held // 2}[trouble]
+        with ExitStack() as refusing:
+            if trouble == "refused":
+                refusing.enter_context(stage.rate(Fault.REDUCE_ONLY_REFUSED))
+            stage.go(2989)
+            await stage.until(lambda: "grid.closing" in alerts)
+            most = stage.position
+            assert most >= held
+            if trouble == "half filled":
+                await stage.until(lambda: 0 < stage.position <= most - held // 2)
+                stage.shown_lots = 0
+            await stage.until(lambda: not {"grid.not_closed", "exit.refused"}.isdisjoint(alerts))
+            assert 0 < stage.position <= most
+            assert not stage.entries()
+        placed = stage.observer.placed
+        stage.shown_lots = 1000
+        await stage.until(lambda: stage.position == 0)
+        await stage.until(lambda: "grid.closed" in alerts)
+        assert stage.observer.placed <= placed + 2
+        assert stage.holdings() == {}
+        stage.check_end(await stage.stop())
 
 
 # Numbers

@@ -130,6 +130,8 @@ class Stage:
     violations: list[Violation] = field(default_factory=list)
     process: Process | None = None
     price: Decimal = Decimal(0)
+    shown_lots: int = 1000
+    """By the market, on either side of it."""
 
     def __post_init__(self) -> None:
         paper, symbol = self.settings.paper, self.settings.symbols[0]
@@ -187,7 +189,8 @@ class Stage:
 
     def _quote(self, now_ns: int) -> Quote:
         ticks = self.instrument.exact_ticks(self.price)
-        return make_quote(ticks - 1, ticks + 1, ts_ns=now_ns)
+        shown = self.shown_lots
+        return make_quote(ticks - 1, ticks + 1, bid_lots=shown, ask_lots=shown, ts_ns=now_ns)
 
     async def beat(self) -> None:
         """The market says every second that it is still there."""

@@ -109,6 +109,28 @@ def test_pages_and_names_from_elsewhere_are_refused(site: Site) -> None:
         assert site.ask(method, path, token=TOKEN, headers=foreign).status == 403
 
 
+def test_f20_whoever_may_not_leaves_the_grid_as_it_was(site: Site) -> None:
+    """No token, a page from elsewhere, a second token set after the first: refused, and the grid goes on quoting."""
+    site.until(lambda: site.status()["state"] == "quoting", "quoting")
+    before = deeds(site)
+    elsewhere = {"Origin": "https://evil.example"}
+    for route in ACTING:
+        assert site.ask("POST", route.path, body={}).status == 401
+        assert site.ask("POST", route.path, token=TOKEN, headers=elsewhere, body={}).status == 403
+        assert site.ask("POST", route.path, token="another-token-of-my-own", body={}).status == 401
+    for path in ("/token", "/password", "/setup", "/login", "/control/token"):
+        for method in ("POST", "PUT"):
+            answer = site.ask(method, path, body={"token": "another-token-of-my-own"})
+            assert answer.status in (401, 404, 405)
+    for path in ("/status", "/events"):
+        assert site.get(path, headers=elsewhere).status == 403
+    placed = site.status()["counters"]["orders_placed"]
+    site.until(lambda: site.status()["counters"]["orders_placed"] > placed, "orders")
+    assert site.status()["state"] == "quoting"
+    assert deeds(site) == before
+    assert site.ask("POST", "/control/pause", token="another-token-of-my-own").status == 401
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "wanted"),
     [
