@@ -150,16 +150,18 @@ class DaemonClock:
 
 
 class FaultyStore(StateStore):
-    """The real files, on a disk that may refuse."""
+    """The real files, on a disk that may refuse. `written`: the last that it took."""
 
     def __init__(self, disk: Disk, *, bot_tag: str) -> None:
         super().__init__(str(disk.directory), bot_tag=bot_tag)
         self._disk = disk
+        self.written: GridMemory | None = None
 
     def save(self, instrument: Instrument, memory: GridMemory) -> None:
         if not self._disk.dead:
             self._disk.check()
             super().save(instrument, memory)
+            self.written = memory
 
 
 class CountedTable(dict[Any, Any]):
@@ -193,6 +195,7 @@ class Process:
     app: Application
     line: Line
     disk: Disk
+    store: FaultyStore
     task: asyncio.Task[None] | None = None
     report: RunReport | None = None
     killed: bool = False
@@ -275,6 +278,7 @@ class World:
             short=lambda: self.venue.active(Fault.DISK_SHORT),
             wait=self._write,
         )
+        store = FaultyStore(disk, bot_tag=self.settings.bot_tag)
         app = Application(
             settings=self.settings,
             adapter=line,
@@ -283,7 +287,7 @@ class World:
             explain=lambda problems: ConfigError("\n".join(problems)),
             began_s=0.0,
             seed=self.plan.seed,
-            store=FaultyStore(disk, bot_tag=self.settings.bot_tag),
+            store=store,
             journal_write=disk.write,
         )
         self.observer.process_began(
@@ -292,7 +296,7 @@ class World:
             now_ns=self.loop.now_ns,
         )
         self._same_levels = True
-        process = self.process = Process(app=app, line=line, disk=disk)
+        process = self.process = Process(app=app, line=line, disk=disk, store=store)
         process.task = self.loop.create_task(self._live(process))
 
     async def _live(self, process: Process) -> None:
@@ -417,6 +421,8 @@ class World:
         self.loop.call_at(self.plan.end_s, self.clock.set_right)
         for second in range(10, int(self.plan.end_s), 10):
             self.loop.call_at(second, self._remember_disk)
+        for second in range(1, int(self.plan.end_s)):
+            self.loop.call_at(second, self._check_written)
 
     def _remember_disk(self) -> None:
         if self.process is not None:
@@ -558,6 +564,16 @@ class World:
         self._check_books(row.totals, process.app.symbols[0].manager.repair)
         residual = summary(report)["equity_residual"]
         self.observer.check_equity(Decimal(str(residual)), row.start.qty_lots, row.totals, now_ns)
+
+    def _check_written(self) -> None:
+        """A process that has nothing left to write down has written down what it remembers."""
+        process = self.process
+        if process is None or process.killed or process.ended.is_set():
+            return
+        for symbol in process.app.symbols:
+            memory, written = readings.memory(symbol.manager), process.store.written
+            if memory is not None and written is not None and not symbol.engine.changed:
+                self.observer.check_written(memory, written, self.loop.now_ns)
 
     def _check_books(self, totals: GridTotals, repair: Repair) -> None:
         self.observer.check_books(

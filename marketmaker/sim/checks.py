@@ -36,6 +36,7 @@ did, and what the daemon was told; and it is asked to compare books and account 
                 27  whole          once faults end the grid is whole again
                 28  silent         a restart that changes nothing sends nothing
                 35  repaired       slots follow the position only where somebody else traded or memory was lost
+                36  written        what a process remembers is on its disk, as far as it says so
     the end     29  left           after a stop nothing of ours is open, or the daemon says what it could not confirm
                 30  alive          the daemon never dies by itself
 
@@ -80,7 +81,7 @@ from marketmaker.model.settings import (
     PostOnlyPolicy,
     Settings,
 )
-from marketmaker.model.status import GridTotals, SlotStatus
+from marketmaker.model.status import GridMemory, GridTotals, SlotStatus
 
 NS = 1_000_000_000
 SAVED_NS = 3 * NS
@@ -729,6 +730,13 @@ class Observer:
         """Of one process, at any time."""
         if (repairs or foreign_lots) and self._knows_all:
             self.broken("repaired", f"{repairs} repairs, {foreign_lots} lots left alone", now_ns)
+
+    def check_written(self, memory: GridMemory, written: GridMemory, now_ns: int) -> None:
+        """Of what the next process needs, and no reading of the venue could tell it."""
+        for name in ("anchor_ticks", "holdings", "foreign_lots", "ended", "triggered", "held"):
+            remembered, on_disk = getattr(memory, name), getattr(written, name)
+            if remembered != on_disk:
+                self.broken("written", f"{name} is {remembered}, the disk has {on_disk}", now_ns)
 
     def check_known(self, daemon_orders: int, now_ns: int) -> None:
         if daemon_orders != len(self.open):

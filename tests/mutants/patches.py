@@ -11,7 +11,8 @@ text that is replaced. `python -m tests.mutants` tries them all; a patch that su
     F6   price stream silent or down         F15  rounding, minimums
     F7   stop while placing                  F8   kill, restart
 
-F13 (risk gate), F18 (hedge leg) and F20 (web access) are not in the simulated house; other tests stand for them.
+F13 (risk gate), F18 (a closing leg that fails) and F20 (web access) are not in the simulated house; tests of their own
+stand for them.
 """
 
 from __future__ import annotations
@@ -301,6 +302,15 @@ MUTANTS = (
             MANAGER,
             "                self.books.carry(slot, target)\n                self.rearranged = True\n                self.held_changed(slot)\n                self.held_changed(target)\n",
             "                self.books.carry(slot, target)\n                self.held_changed(slot)\n                self.held_changed(target)\n",
+        ),
+    ),
+    mutant(
+        "what changed without a trade is not written down",
+        "F8",
+        (
+            "runtime/engine.py",
+            "        if isinstance(event, SnapshotTaken) or self.manager.rearranged:\n",
+            "        if isinstance(event, SnapshotTaken):\n",
         ),
     ),
     # --- F9 ---
