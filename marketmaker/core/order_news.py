@@ -113,13 +113,11 @@ class OrderNews:
         """News of an order that is no slot's current one: late, or alive without our knowing."""
         known = self.grid.ended_orders.get(name.sequence)
         if known is not None and known[0].client_order_id == name:
-            order, index, sign = known
+            order = known[0]
             if order.recovered and report.status is OrderStatus.OPEN:
                 self.take_in(report, name)
                 return
-            slot = self.grid.slot_at(index, sign)
-            self.grid.book(slot, order, report.filled_lots, report)
-            self.grid.forget_if_idle(slot)
+            self.book_ended(known, report.filled_lots, report)
             self.grid.late_news += 1
             if order.presumed_dead and report.status is OrderStatus.OPEN:
                 order.venue_order_id = report.venue_order_id
@@ -129,6 +127,15 @@ class OrderNews:
             self.take_in(report, name)
         elif report.filled_lots:
             self.grid.actions.append(TakeSnapshot(reason="fill of an order without a record"))
+
+    def book_ended(
+        self, known: tuple[LiveOrder, int, int], cumulative: int, report: OrderReport
+    ) -> None:
+        """`known`: an order that is over, its slot's index and sign."""
+        order, index, sign = known
+        slot = self.grid.slot_at(index, sign)
+        self.grid.book(slot, order, cumulative, report)
+        self.grid.forget_if_idle(slot)
 
     def take_in(self, report: OrderReport, name: ClientOrderId) -> None:
         """An open order with our tag and no record: its slot takes it if it would have placed it, else it goes."""

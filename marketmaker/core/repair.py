@@ -113,10 +113,7 @@ class Repair:
             return
         known = self.grid.ended_orders.get(name.sequence)
         if known is not None and known[0].client_order_id == name:
-            order, index, sign = known
-            slot = self.grid.slot_at(index, sign)
-            self.grid.book(slot, order, 0, report)
-            self.grid.forget_if_idle(slot)
+            self.news.book_ended(known, 0, report)
         elif self.happened_while_we_were_away(fill):
             self.recover_fill(name, report)
         elif self.grid.restored is None:

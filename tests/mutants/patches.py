@@ -153,20 +153,7 @@ MUTANTS = (
     mutant(
         "a fill told after the order's end is dropped",
         "F4",
-        (
-            NEWS,
-            "            self.grid.book(slot, order, report.filled_lots, report)\n",
-            "",
-        ),
-        (
-            REPAIR,
-            """            order, index, sign = known
-            slot = self.grid.slot_at(index, sign)
-            self.grid.book(slot, order, 0, report)
-""",
-            """            return
-""",
-        ),
+        (NEWS, "        self.grid.book(slot, order, cumulative, report)\n", ""),
     ),
     mutant(
         "a cancel that finds no order means that it was cancelled",
