@@ -42,8 +42,8 @@ DEMO = Endpoints(
 )
 
 BATCH = 10
-ORDERS_PER_S, ORDER_BURST = 9.0, 5
-"""The default tier takes 10 a second of each kind."""
+ORDERS_PER_S, ORDER_BURST = 7.0, 3
+"""The default tier takes 10 a second of each kind: no second can see more than these two together."""
 RECV_WINDOW_MS = 5000
 AUTH_AHEAD_MS = 10_000
 REQUEST_LIFETIME_S = 10.0
