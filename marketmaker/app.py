@@ -5,8 +5,7 @@ Start    journal and state; adapter; instruments and the check of the account; p
 Stop     `shutdown`: our orders are cancelled and the venue is asked until it reports none of ours open; last readings;
          streams; journal.
 
-One symbol's failure is its own: its services end, its orders are cancelled, the others go on. Only what all symbols
-share (executor, journal, risk monitor) ends the process when it fails.
+What becomes of the others when one of all these tasks fails is in `services`.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from marketmaker import __version__, crash, logs
+from marketmaker import __version__
 from marketmaker.adapters.protocol import Adapter, ReadsAhead
 from marketmaker.config import Configuration, check_symbol
 from marketmaker.core.position_manager import PositionManager
@@ -32,13 +31,14 @@ from marketmaker.core.recollection import recollect
 from marketmaker.core.repair import OVERLAP_NS
 from marketmaker.core.safety import account_problems
 from marketmaker.desk import Desk
+from marketmaker.disk_gate import DiskGate
 from marketmaker.errors import ConfigError, MarketMakerError, VenueError
 from marketmaker.herald import Herald
 from marketmaker.keeper import Keeper
 from marketmaker.model.account import AccountState
-from marketmaker.model.action import Action, CancelOrder, RaiseAlert, Severity
+from marketmaker.model.action import Action, RaiseAlert, Severity
 from marketmaker.model.client_order_id import first_sequence
-from marketmaker.model.event import Event, Gate, GateOpened, GateShut, TimerFired
+from marketmaker.model.event import Event
 from marketmaker.model.instrument import Instrument
 from marketmaker.model.settings import Settings, SymbolSettings
 from marketmaker.model.status import GridMemory
@@ -62,24 +62,22 @@ from marketmaker.runtime.risk_monitor import RiskMonitor
 from marketmaker.runtime.send_line import Channel
 from marketmaker.runtime.state_store import StateStore
 from marketmaker.runtime.turn import Turn
+from marketmaker.services import Services
 from marketmaker.shutdown import CORE_SHARE, Shutdown, by
 from marketmaker.summary import RunReport
 from marketmaker.symbol import (
     Symbol,
-    describe,
-    is_fed_or_paused,
     is_settled,
     refuse_other_levels,
 )
+from marketmaker.watchdog import tell_service_manager
 
 if TYPE_CHECKING:
     from marketmaker.bookkeeper import Bookkeeper
     from marketmaker.reload import Reloader
 
-SETTLED_POLL_S = 0.05
 CLOSE_TIMEOUT_S = 1.0
 LEDGER_WAIT_MAX_S = 30.0
-ATTEND_AGAIN_S = 10.0
 T = TypeVar("T")
 
 
@@ -117,26 +115,24 @@ class Application:
         self.herald = herald or Herald(None, settings=settings, clock=clock)
         self.symbols: list[Symbol] = []
         self.stop_reason = ""
-        self.exit_code = 0
         self.first_order_s: float | None = None
         self._chosen = settings.symbols if symbols is None else symbols
         self._explain = explain
         self._began_s = began_s
         self._stop = asyncio.Event()
         self._start_equity: AccountState | None = None
-        self._shared: list[asyncio.Task[None]] = []
-        self._watched: dict[asyncio.Task[None], None] = {}
         self._refused: ConfigError | None = None
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(
             service="app", venue=adapter.name
         )
+        self._disk = DiskGate(symbols=self.symbols, herald=self.herald, clock=clock, log=self._log)
         self.store = store or StateStore(settings.state_dir, bot_tag=settings.bot_tag)
         self.keeper = Keeper(
             self.store,
             self.symbols,
             in_thread=ledger_in_thread,
-            on_trouble=lambda reason: self._disk_failed(reason, "state"),
-            on_recovered=lambda: self._disk_recovered("state"),
+            on_trouble=lambda reason: self._disk.failed(reason, "state"),
+            on_recovered=lambda: self._disk.recovered("state"),
         )
         self.instance = InstanceLock(
             venue=adapter.name,
@@ -145,15 +141,14 @@ class Application:
         )
         self.journal = Journal(
             settings.journal,
-            on_failure=self._disk_failed,
-            on_recovered=self._disk_recovered,
+            on_failure=lambda reason: self._disk.failed(reason, "journal"),
+            on_recovered=lambda: self._disk.recovered("journal"),
             write=journal_write,
         )
         self._turn = Turn()
-        reads_ahead = isinstance(adapter, ReadsAhead)
+        turn = self._turn if isinstance(adapter, ReadsAhead) else None
         if isinstance(adapter, ReadsAhead):
             adapter.take_turns(self._turn)
-        self._disk_troubles: dict[str, str] = {}
         self._ledger_account = ledger_account
         self._ledger_in_thread = ledger_in_thread
         self.bookkeeper: Bookkeeper | None = None
@@ -163,7 +158,7 @@ class Application:
             clock,
             account_bucket(settings.execution, adapter.capabilities),
             random.Random(seed),
-            turn=self._turn if reads_ahead else None,
+            turn=turn,
         )
         self._shutdown = Shutdown(
             timeout_s=settings.shutdown_timeout_s,
@@ -171,6 +166,16 @@ class Application:
             executor=self.executor,
             clock=clock,
             symbols=self.symbols,
+        )
+        self._services = Services(
+            symbols=self.symbols,
+            executor=self.executor,
+            shutdown=self._shutdown,
+            herald=self.herald,
+            stop=self.stop,
+            stopping=self._stop.is_set,
+            request_timeout_s=lambda: self.settings.execution.request_timeout_s,
+            log=self._log,
         )
         self.desk = Desk(
             settings=settings,
@@ -196,7 +201,7 @@ class Application:
         """Read the configuration again and change what may change; the log says what did. From a signal handler."""
         if self.desk.reloader is None or self._stop.is_set():
             return
-        self._watch(self._reload(self.desk.reloader), "reload")
+        self._services.watch(self._reload(self.desk.reloader), "reload")
 
     async def _reload(self, reloader: Reloader) -> None:
         is_ready = bool(self.symbols) and all(map(is_settled, self.symbols))
@@ -263,20 +268,20 @@ class Application:
         self.store.acquire()
         self.desk.open()
         for name, service in self.desk.services():
-            self._attend(service, name)
+            self._services.attend(service, name)
         await self._ask("connect", self.adapter.connect)
         self.executor.adopt(self.settings.execution)
         self.bookkeeper = await self._hire_when_it_can_write()
         for index, chosen in enumerate(self._chosen):
             self.symbols.append(await self._build_symbol(index, chosen))
         self.journal.open(self._journal_header())
-        self._share(self.executor.run(), "executor")
-        self._share(self.journal.run(), "journal")
-        self._share(self.keeper.run(), "state")
+        self._services.share(self.executor.run(), "executor")
+        self._services.share(self.journal.run(), "journal")
+        self._services.share(self.keeper.run(), "state")
         if self.bookkeeper is not None:
             assert self._start_equity is not None
             for name, work in self.bookkeeper.services(self._start_equity):
-                self._share(work, name)
+                self._services.share(work, name)
         risk = RiskMonitor(
             self.settings.risk,
             self.adapter,
@@ -284,20 +289,22 @@ class Application:
             [symbol.channel for symbol in self.symbols],
             self._alert,
         )
-        self._share(risk.run(), "risk monitor")
+        self._services.share(risk.run(), "risk monitor")
         self.desk.risk = risk
         assert self._start_equity is not None
         for name, service in self.desk.begin(self._start_equity, alarms=self.bookkeeper is None):
-            self._attend(service, name)
+            self._services.attend(service, name)
         for symbol in self.symbols:
-            self._serve(symbol, symbol.engine.run(), "engine")
-            self._serve(symbol, symbol.monitor.run(), "price monitor")
-            self._serve(
+            self._services.serve(symbol, symbol.engine.run(), "engine")
+            self._services.serve(symbol, symbol.monitor.run(), "price monitor")
+            self._services.serve(
                 symbol, self.adapter.stream_prices(symbol.instrument, symbol.monitor), "prices"
             )
-            self._serve(symbol, self._begin_trading(symbol), "start", may_return=True)
-        self._share(self._tell_service_manager(), "notify")
-        self._watch(self.herald.run(self.symbols), "alerts")
+            self._services.serve(symbol, self._begin_trading(symbol), "start", may_return=True)
+        self._services.share(
+            tell_service_manager(self.notifier, self.clock, self.symbols), "notify"
+        )
+        self._services.watch(self.herald.run(self.symbols), "alerts")
 
     async def _build_symbol(self, index: int, chosen: SymbolSettings) -> Symbol:
         adapter, clock, settings = self.adapter, self.clock, self.settings
@@ -356,7 +363,7 @@ class Application:
                 clock=clock,
                 ask_snapshot=reconciler.request,
                 on_order_sent=self._note_first_order,
-                on_give_up=lambda reason: self._give_up(chosen.name, reason),
+                on_give_up=lambda reason: self._services.give_up(chosen.name, reason),
                 on_decided=self._hearers(instrument),
                 latency=self.desk.latency,
             ),
@@ -442,9 +449,9 @@ class Application:
             in_thread=self._ledger_in_thread,
             symbols=self.symbols,
             alert=self._alert,
-            on_trouble=lambda reason: self._disk_failed(reason, "ledger"),
-            on_recovered=lambda: self._disk_recovered("ledger"),
-            serve=lambda symbol, work: self._serve(
+            on_trouble=lambda reason: self._disk.failed(reason, "ledger"),
+            on_recovered=lambda: self._disk.recovered("ledger"),
+            serve=lambda symbol, work: self._services.serve(
                 symbol, work, "ledger catch-up", may_return=True
             ),
         )
@@ -481,9 +488,9 @@ class Application:
             self._refused = self._explain(problems)
             self.stop(f"configuration refused at the price of {price:f}")
             return
-        self._serve(symbol, symbol.reconciler.run(), "reconciler")
+        self._services.serve(symbol, symbol.reconciler.run(), "reconciler")
         cleaner = OrderCleaner(symbol.channel.queue, self.clock, self.settings.cleanup_interval_s)
-        self._serve(symbol, cleaner.run(), "order cleaner")
+        self._services.serve(symbol, cleaner.run(), "order cleaner")
         ceiling = self.settings.risk.max_funding_rate
         if ceiling is not None:
             watch = FundingWatch(
@@ -494,126 +501,10 @@ class Application:
                 ceiling=ceiling,
                 interval_s=self.settings.risk.check_interval_s,
             )
-            self._serve(symbol, watch.run(), "funding watch")
-        self._serve(
+            self._services.serve(symbol, watch.run(), "funding watch")
+        self._services.serve(
             symbol, self.adapter.stream_orders(symbol.instrument, symbol.order_feed), "orders"
         )
-
-    # --- tasks and their failures ---
-
-    def _share(self, work: Coroutine[None, None, None], name: str) -> None:
-        """A service of the whole process: its end is the end."""
-
-        async def guarded() -> None:
-            try:
-                await work
-                reason = f"{name} ended"
-            except Exception as error:
-                self._log.critical(log_events.SERVICE_FAILED, service=name, exc_info=error)
-                reason = logs.masked(f"{name} failed: {error}")
-                crash.report(error, name)
-            self.herald.tell(log_events.SERVICE_FAILED, Severity.ERROR, reason)
-            self.exit_code = 1
-            self.stop(reason)
-
-        self._shared.append(asyncio.create_task(guarded(), name=name))
-
-    def _watch(self, work: Coroutine[None, None, None], name: str) -> None:
-        """Work that trading can do without: its failure is logged, and that is all."""
-
-        async def guarded() -> None:
-            try:
-                await work
-            except Exception as error:
-                self._log.critical(log_events.SERVICE_FAILED, service=name, exc_info=error)
-
-        task = asyncio.create_task(guarded(), name=name)
-        self._watched[task] = None
-        task.add_done_callback(lambda done: self._watched.pop(done, None))
-
-    def _attend(self, service: Callable[[], Coroutine[None, None, None]], name: str) -> None:
-        """A service that trading can do without: its failure is told, and after a while it begins anew."""
-
-        async def guarded() -> None:
-            while True:
-                try:
-                    await service()
-                except Exception as error:
-                    self._log.error(log_events.SERVICE_FAILED, service=name, exc_info=error)
-                await asyncio.sleep(ATTEND_AGAIN_S)
-
-        self._shared.append(asyncio.create_task(guarded(), name=name))
-
-    def _serve(
-        self,
-        symbol: Symbol,
-        work: Coroutine[None, None, None],
-        name: str,
-        *,
-        may_return: bool = False,
-    ) -> None:
-        """A service of one symbol: its failure ends that symbol."""
-
-        async def guarded() -> None:
-            try:
-                await work
-                if may_return:
-                    return
-                reason = f"{name} ended"
-            except Exception as error:
-                self._log.critical(
-                    log_events.SERVICE_FAILED,
-                    instrument=symbol.settings.name,
-                    service=name,
-                    exc_info=error,
-                )
-                reason = logs.masked(f"{name} failed: {error}")
-                crash.report(error, name)
-            self._fail_symbol(symbol, reason)
-
-        symbol.tasks.append(asyncio.create_task(guarded(), name=f"{symbol.settings.name} {name}"))
-
-    def _fail_symbol(self, symbol: Symbol, reason: str) -> None:
-        if symbol.failed:
-            return
-        symbol.failed = reason
-        self.exit_code = 1
-        name = symbol.settings.name
-        self._log.critical(log_events.SYMBOL_FAILED, instrument=name, reason=reason)
-        self.herald.tell(log_events.SYMBOL_FAILED, Severity.ERROR, reason, name)
-        if self._stop.is_set():
-            return
-        if all(each.failed for each in self.symbols):
-            self.stop(f"{symbol.settings.name}: {reason}")
-            return
-        for task in symbol.tasks:
-            if task is not asyncio.current_task():
-                task.cancel()
-        self._watch(self._clear_failed(symbol), f"{symbol.settings.name} clearing")
-
-    async def _clear_failed(self, symbol: Symbol) -> None:
-        """Take back what was not sent and cancel what is open, until nothing sent before can still arrive."""
-        loop = asyncio.get_running_loop()
-        end_s = loop.time() + self.settings.execution.request_timeout_s
-        problem = ""
-        while loop.time() < end_s or problem:
-            orders = [slot.order for slot in symbol.manager.live.values() if slot.order is not None]
-            self.executor.submit(
-                symbol.channel,
-                [CancelOrder(order=order.reference, reason=symbol.failed) for order in orders],
-            )
-            problem = await self._shutdown.cancel_at_venue(
-                symbol, self._shutdown.deadline(CORE_SHARE)
-            )
-            if problem:
-                self._log.error(log_events.STOP_UNCONFIRMED, what=problem)
-            await asyncio.sleep(1.0)
-
-    def _give_up(self, name: str, reason: str) -> None:
-        """The core cannot trade this symbol until the operator acts; others may go on."""
-        for symbol in self.symbols:
-            if symbol.settings.name == name and not symbol.failed:
-                asyncio.get_running_loop().call_soon(self._fail_symbol, symbol, reason)
 
     def _alert(self, alert: RaiseAlert) -> None:
         self.desk.alert(alert)
@@ -629,47 +520,6 @@ class Application:
         if self.first_order_s is None:
             self.first_order_s = time.perf_counter() - self._began_s
 
-    def _disk_failed(self, reason: str, source: str = "journal") -> None:
-        self._log.error(log_events.DISK_FAILED, reason=reason)
-        self.herald.tell(log_events.DISK_FAILED, Severity.ERROR, reason)
-        self._disk_troubles[source] = reason
-        for symbol in self.symbols:
-            symbol.channel.queue.put(
-                GateShut(gate=Gate.DISK, reason=reason, ts_ns=self.clock.now_ns())
-            )
-
-    def _disk_recovered(self, source: str = "journal") -> None:
-        """The gate opens when nobody has trouble any more."""
-        self._log.info(log_events.DISK_RECOVERED, source=source)
-        self.herald.tell(log_events.DISK_RECOVERED, Severity.INFO, f"{source} is written again")
-        self._disk_troubles.pop(source, None)
-        if self._disk_troubles:
-            return
-        for symbol in self.symbols:
-            symbol.channel.queue.put(GateOpened(gate=Gate.DISK, ts_ns=self.clock.now_ns()))
-
-    async def _tell_service_manager(self) -> None:
-        """READY after the first snapshot and the first quote; WATCHDOG while every live symbol still decides."""
-        notifier = self.notifier
-        interval_s = notifier.watchdog_interval_s
-        while not all(is_settled(symbol) for symbol in self.symbols):  # noqa: ASYNC110  (many owners)
-            await asyncio.sleep(SETTLED_POLL_S)
-        notifier.ready()
-        while True:
-            probed_ns = self.clock.now_ns()
-            if interval_s is not None:
-                for symbol in self.symbols:
-                    if not symbol.failed:
-                        symbol.channel.queue.put(TimerFired(ts_ns=probed_ns))
-            await asyncio.sleep(interval_s if interval_s is not None else 1.0)
-            live = [symbol for symbol in self.symbols if not symbol.failed]
-            notifier.status("; ".join(describe(symbol) for symbol in self.symbols))
-            if interval_s is not None and all(
-                symbol.engine.last_decided_ns >= probed_ns and is_fed_or_paused(symbol)
-                for symbol in live
-            ):
-                notifier.watchdog()
-
     # --- the end ---
 
     def _report(self) -> RunReport:
@@ -678,20 +528,14 @@ class Application:
             reading=self._shutdown.reading,
             equity_start=start,
             exit_reason=self.stop_reason,
-            exit_code=1 if self._shutdown.unconfirmed else self.exit_code,
+            exit_code=int(self._services.failed or bool(self._shutdown.unconfirmed)),
             unconfirmed=tuple(self._shutdown.unconfirmed),
             first_order_s=self.first_order_s,
             peak_rss_mb=peak_rss_mb(),
         )
 
     async def _close(self) -> None:
-        for symbol in self.symbols:
-            for task in symbol.tasks:
-                task.cancel()
-        for task in self._shared + list(self._watched):
-            task.cancel()
-        everything = [task for symbol in self.symbols for task in symbol.tasks]
-        await asyncio.gather(*everything, *self._shared, *self._watched, return_exceptions=True)
+        await self._services.close()
         await self.executor.close()
         await self.desk.close()
         problem = await self.keeper.close(CLOSE_TIMEOUT_S)
@@ -710,7 +554,7 @@ class Application:
         await by(asyncio.get_running_loop().time() + CLOSE_TIMEOUT_S, self.adapter.close())
 
     def _say_goodbye(self) -> None:
-        ends_well = not (self.exit_code or self._shutdown.unconfirmed)
+        ends_well = not (self._services.failed or self._shutdown.unconfirmed)
         self.herald.tell(
             log_events.APP_STOPPED,
             Severity.INFO if ends_well and self.stop_reason else Severity.ERROR,

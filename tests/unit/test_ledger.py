@@ -278,7 +278,7 @@ def test_a_ledger_that_takes_nothing_stops_new_risk_until_it_is_back(url: str) -
             assert ledger is not None
             mend = Kept(ledger).refuse()
             await run.until(lambda: "disk: ledger" in in_slots(run), within_s=30)
-            run.app._disk_recovered("journal")
+            run.app._disk.recovered("journal")
             await asyncio.sleep(1)
             assert "disk: ledger" in in_slots(run)
             assert not [o for o in open_orders(run) if not o.is_exit]
