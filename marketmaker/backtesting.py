@@ -24,7 +24,7 @@ from marketmaker.runtime.retry import refusal_of
 
 try:
     from marketmaker.backtest import arrays, cache, html, result
-    from marketmaker.backtest.arrays import MarketData
+    from marketmaker.backtest.arrays import Gap, MarketData
     from marketmaker.backtest.drive import Bench, Journal, drive
     from marketmaker.backtest.funding import Funding, RecordedFunding, read_funding
     from marketmaker.backtest.index import PriceIndex
@@ -57,6 +57,7 @@ class Prepared:
     instrument: Instrument
     data: MarketData
     index: PriceIndex
+    gaps: tuple[Gap, ...]
     funding: RecordedFunding | None = None
 
 
@@ -101,7 +102,7 @@ def prepare(configuration: Configuration, args: argparse.Namespace) -> Prepared:
             f"--symbol {args.symbol}: not configured; it is one of {', '.join(symbols)}"
         )
     wanted = tuple(symbols) if args.symbol is None else (args.symbol,)
-    looked = [arrays.look_at(Path(name), wanted, args.columns) for name in args.data]
+    looked = [look_at(Path(name), wanted, args) for name in args.data]
     named = list(dict.fromkeys(recording.symbol for recording in looked))
     if len(named) > 1:
         other = next(recording for recording in looked if recording.symbol != named[0])
@@ -109,7 +110,7 @@ def prepare(configuration: Configuration, args: argparse.Namespace) -> Prepared:
             f"{other.path}: holds {other.symbol}, {looked[0].path} holds {named[0]}; test one symbol at a time"
         )
     symbol, instrument = symbols[named[0]], paper_instruments(settings)[named[0]]
-    data, index = load_all(looked, instrument, args)
+    data, index = load_all(looked, instrument, wanted, args)
     problems = check_symbol(symbol, instrument, symbol.grid.anchor or first_price(data, instrument))
     if problems:
         raise configuration.explain(problems)
@@ -120,14 +121,31 @@ def prepare(configuration: Configuration, args: argparse.Namespace) -> Prepared:
         instrument=instrument,
         data=data,
         index=index,
+        gaps=tuple(arrays.find_gaps(data)),
         funding=funding,
     )
 
 
+def look_at(path: Path, wanted: tuple[str, ...], args: argparse.Namespace) -> arrays.Recording:
+    """The file itself, unless what a kept copy says of it still holds: its format's reader need not be loaded then."""
+    if not args.no_cache:
+        symbol = cache.symbol_kept(path, looked_for(wanted, args))
+        if symbol is not None:
+            return arrays.Recording(path=path, form="kept", symbol=symbol, table=None)
+    return arrays.look_at(path, wanted, args.columns)
+
+
+def looked_for(wanted: tuple[str, ...], args: argparse.Namespace) -> str:
+    return f"{' '.join(wanted)} {args.columns}"
+
+
 def load_all(
-    looked: list[arrays.Recording], instrument: Instrument, args: argparse.Namespace
+    looked: list[arrays.Recording],
+    instrument: Instrument,
+    wanted: tuple[str, ...],
+    args: argparse.Namespace,
 ) -> tuple[MarketData, PriceIndex]:
-    parts = [load_one(recording, instrument, args) for recording in looked]
+    parts = [load_one(recording, instrument, wanted, args) for recording in looked]
     whole = arrays.joined([data for data, _ in parts], [str(each.path) for each in looked])
     data = arrays.between(whole, args.begin, args.end)
     if len(parts) == 1 and data is parts[0][0]:
@@ -136,17 +154,22 @@ def load_all(
 
 
 def load_one(
-    recording: arrays.Recording, instrument: Instrument, args: argparse.Namespace
+    recording: arrays.Recording,
+    instrument: Instrument,
+    wanted: tuple[str, ...],
+    args: argparse.Namespace,
 ) -> tuple[MarketData, PriceIndex]:
     reading = (
         f"{instrument.name} {instrument.tick_size} {instrument.lot_size} {args.bars} {args.columns}"
     )
     if not args.no_cache and (kept := cache.load_cached(recording.path, reading)) is not None:
         return kept
+    if recording.form == "kept":
+        recording = arrays.look_at(recording.path, wanted, args.columns)
     data = arrays.load(recording, instrument, args.bars)
     index = data.index()
     if not args.no_cache:
-        cache.store(recording.path, reading, data, index)
+        cache.store(recording.path, reading, data, index, looked_for(wanted, args))
     return data, index
 
 
@@ -176,6 +199,7 @@ def simulate(
         fill_model=args.fill,
         latency_ns=latency_ns(args),
         remarks=remarks,
+        gaps=prepared.gaps,
     )
 
 
@@ -254,7 +278,7 @@ def understood(prepared: Prepared, args: argparse.Namespace) -> Iterator[str]:
     if data.kind == "bars" or data.bar_ns:
         yield f"inside a bar ({args.bars}): {BAR_RULES[args.bars]}"
     yield funding_line(prepared)
-    yield from result.gap_lines(tuple(arrays.find_gaps(data)))
+    yield from result.gap_lines(prepared.gaps)
 
 
 def funding_line(prepared: Prepared) -> str:

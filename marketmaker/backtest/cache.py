@@ -64,8 +64,24 @@ def load_cached(recording: Path, reading: str) -> tuple[MarketData, PriceIndex] 
     return None
 
 
-def store(recording: Path, reading: str, data: MarketData, index: PriceIndex) -> Path | None:
-    """Where the copy went, None when it is not kept: frames and small files are not, and a full disk is no reason to stop."""
+def symbol_kept(recording: Path, looked_for: str) -> str | None:
+    """Whose data it holds, found when the same was looked for in the same file; None when that is not known."""
+    wanted = {**fingerprint(recording, ""), "looked_for": looked_for} if recording.is_file() else {}
+    wanted.pop("reading", None)
+    for place in places(recording) if wanted else ():
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            header, _ = _read_header(place)
+            if all(header[name] == value for name, value in wanted.items()):
+                return str(header["symbol"])
+    return None
+
+
+def store(
+    recording: Path, reading: str, data: MarketData, index: PriceIndex, looked_for: str = ""
+) -> Path | None:
+    """`looked_for`: which symbols, and how else, in words: what `symbol_kept` answers for.
+
+    Where the copy went, None when it is not kept: frames and small files are not, and a full disk is no reason to stop."""
     if data.quotes is not None or len(data) < WORTH_KEEPING:
         return None
     same = data.low is data.high
@@ -73,6 +89,7 @@ def store(recording: Path, reading: str, data: MarketData, index: PriceIndex) ->
     arrays |= {f"block{number}": block for number, block in enumerate(index.blocks)}
     header = {
         **fingerprint(recording, reading),
+        "looked_for": looked_for,
         "symbol": data.symbol,
         "kind": data.kind,
         "bar_ns": data.bar_ns,
@@ -105,13 +122,19 @@ def _write(place: Path, header: dict[str, Any], arrays: list[NDArray[Any]]) -> N
         raise
 
 
-def _map(place: Path, wanted: dict[str, Any]) -> tuple[MarketData, PriceIndex] | None:
+def _read_header(place: Path) -> tuple[dict[str, Any], int]:
+    """With its length in bytes."""
     with place.open("rb") as file:
         line = file.readline()
-    header = json.loads(line)
+    header: dict[str, Any] = json.loads(line)
+    return header, len(line)
+
+
+def _map(place: Path, wanted: dict[str, Any]) -> tuple[MarketData, PriceIndex] | None:
+    header, offset = _read_header(place)
     if any(header[name] != value for name, value in wanted.items()):
         return None
-    offset, arrays = len(line), {}
+    arrays = {}
     for name, (kind, size) in header["arrays"].items():
         dtype = np.dtype(kind)
         array = np.memmap(place, dtype, "r", offset, (size,)) if size else np.empty(0, dtype)

@@ -7,11 +7,12 @@
 A search looks at the rest of its block, then at the block's neighbours, then at whole blocks of blocks, and comes down
 again where one of them holds a hit: its cost grows with the logarithm of the distance, not with the distance. Most
 searches end within a few hundred events, where looking at a few dozen numbers one by one is cheaper than one call into
-numpy; so the events stay in their arrays and the blocks are lists of plain integers.
+numpy; so the events are copied into arrays of Python's own and the blocks are lists of plain integers.
 """
 
 from __future__ import annotations
 
+from array import array
 from typing import Any, Final
 
 import numpy as np
@@ -36,8 +37,8 @@ class PriceIndex:
         self._lows = lists[::2]
         self._highs = lists[1::2]
         self._one_price = low is high
-        self._low_view = memoryview(low)  # type: ignore[arg-type]
-        self._high_view = memoryview(high)  # type: ignore[arg-type]
+        self._low_events = events_of(low)
+        self._high_events = self._low_events if self._one_price else events_of(high)
 
     def next_outside(self, start: int, low: int, high: int) -> int:
         """The first event at or after `start` that reaches down to `low` or up to `high`; `size` when none does."""
@@ -76,19 +77,20 @@ class PriceIndex:
 
     def _first_event(self, start: int, stop: int, low: int, high: int) -> int:
         """The first event in [start, stop) with a hit, -1 when there is none."""
-        place = start
-        if self._one_price:
-            for price in self._low_view[start:stop].tolist():
-                if price <= low or price >= high:
-                    return place
-                place += 1
-            return -1
-        highs = self._high_view
-        for lowest in self._low_view[start:stop].tolist():
-            if lowest <= low or highs[place] >= high:
+        lows, highs = self._low_events, self._high_events
+        one_price = self._one_price
+        for place in range(start, stop):
+            lowest = lows[place]
+            if lowest <= low or (lowest if one_price else highs[place]) >= high:
                 return place
-            place += 1
         return -1
+
+
+def events_of(prices: Prices) -> array[int]:
+    """The same numbers where one of them costs least to look at."""
+    events = array("i" if prices.dtype.itemsize == array("i").itemsize else "q")
+    events.frombytes(np.ascontiguousarray(prices).view(np.uint8))  # type: ignore[arg-type]
+    return events
 
 
 def build_blocks(low: Prices, high: Prices) -> tuple[Prices, ...]:

@@ -331,7 +331,6 @@ class Comparison:
             holding.lots = position.qty_lots
             entry = position.entry_price / self._instrument.tick_size
             holding.cost = int(entry * position.qty_lots)
-            holding.entry_ticks = entry
 
     def verdict(self) -> Parity:
         mine, theirs = by_slot(self._log.made), by_slot(self._recorded)

@@ -85,8 +85,9 @@ def read_result(
     fill_model: str,
     latency_ns: int = 0,
     remarks: tuple[str, ...] = (),
+    gaps: tuple[Gap, ...] | None = None,
 ) -> Result:
-    """Of a bench whose data has been driven to its end."""
+    """Of a bench whose data has been driven to its end. `gaps` None: looked for."""
     totals, instrument, data = readings.totals(bench.manager), bench.instrument, bench.data
     pnl = split_pnl(bench, totals)
     steps = steps_of(bench, float(balance))
@@ -122,7 +123,7 @@ def read_result(
             bench.manager, int(curve.low_ticks.min()), int(curve.high_ticks.max())
         ),
         gave_up=bench.gave_up,
-        gaps=tuple(find_gaps(data)),
+        gaps=tuple(find_gaps(data)) if gaps is None else gaps,
         remarks=remarks,
     )
 

@@ -65,15 +65,17 @@ class OrderNews:
         if name is None:
             return
         slot = self.grid.live.get(name.sequence)
-        if slot is None or slot.order is None or slot.order.client_order_id != name:
+        order = None if slot is None else slot.order
+        if slot is None or order is None or not same_order(order.client_order_id, name):
             self.hear_of_other(report, name)
             return
-        order = slot.order
         if report.venue_order_id:
             order.venue_order_id = report.venue_order_id
         cumulative = order.qty_lots if report.status is FILLED else report.filled_lots
         stale = report.filled_lots < order.booked_lots and slot.state is LOCKED
-        self.grid.book(slot, order, max(cumulative, report.filled_lots), report)
+        cumulative = max(cumulative, report.filled_lots)
+        if report.fill is not None or cumulative > order.booked_lots:
+            self.grid.book(slot, order, cumulative, report)
         order.missing = 0
         order.gone_ns = 0
         if report.status is OPEN and order.booked_lots < order.qty_lots:
@@ -102,12 +104,13 @@ class OrderNews:
             return
         if was_pending:
             order.ts_accepted_ns = order.ts_changed_ns = self.grid.now_ns
-            order.cancel_asked_ns = 0
             if self.grid.renew_after_ns is not None:
                 self.grid.set_timer(
                     self.grid.now_ns + self.grid.renew_after_ns, "retry", slot.index
                 )
-            self.grid.marked[slot.index] = None
+            if order.cancel_asked_ns:
+                order.cancel_asked_ns = 0
+                self.grid.marked[slot.index] = None
 
     def hear_of_other(self, report: OrderReport, name: ClientOrderId) -> None:
         """News of an order that is no slot's current one: late, or alive without our knowing."""
@@ -369,3 +372,7 @@ class OrderNews:
         self.grid.actions.append(
             CancelOrder(order=order.reference, reason="open at the venue, over in our books")
         )
+
+
+def same_order(one: ClientOrderId, other: ClientOrderId) -> bool:
+    return one is other or one == other

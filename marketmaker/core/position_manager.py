@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, insort
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any, Final
 
 from marketmaker.core import readings
@@ -90,11 +90,18 @@ from marketmaker.model.settings import (
 )
 from marketmaker.model.status import GridMemory
 
-REMEMBERED_ENDED_ORDERS: Final = 5_000
+REMEMBERED_ENDED_ORDERS: Final = 5_500
+FORGOTTEN_AT_ONCE: Final = 500
+"""Of ended orders, the oldest."""
 REMEMBERED_PAYMENTS: Final = 1_000
 REMEMBERED_TRADES: Final = 1_000
 RENEW_AT_SHARE: Final = 0.9
 CLOSE_ALERT_EVERY: Final = 20
+
+BUY: Final = Side.BUY
+SELL: Final = Side.SELL
+GTC: Final = TimeInForce.GTC
+IOC: Final = TimeInForce.IOC
 
 NO_ROOM: Final = "max_open_orders reached"
 TOO_EXPOSED: Final = "max_position reached"
@@ -148,11 +155,12 @@ class PositionManager:
         self.price: Ticks | None = None
         self.anchor: Ticks | None = None
         self.ladders: dict[int, Ladder] = {}
+        self.each_ladder: list[Ladder] = []
         self.only_ladder: Ladder | None = None
         """The ladder of a grid that has one."""
         self.slots: dict[int, Slot] = {}
         self.live: dict[int, Slot] = {}
-        self.ended_orders: OrderedDict[int, tuple[LiveOrder, int, int]] = OrderedDict()
+        self.ended_orders: dict[int, tuple[LiveOrder, int, int]] = {}
         self.holding: dict[int, None] = {}
         self.entry_leaves = {1: 0, -1: 0}
 
@@ -180,7 +188,7 @@ class PositionManager:
         self.payments: dict[str, None] = {}
         self.restored: GridMemory | None = memory
         self.booked_ns = 0
-        self.recent_trades: OrderedDict[str, None] = OrderedDict()
+        self.recent_trades: dict[str, None] = {}
         self.rearranged = False
         """Inventory went from slot to slot without a trade; whoever keeps the memory sets it back."""
         self.untold: dict[int, LiveOrder] = {}
@@ -292,7 +300,7 @@ class PositionManager:
         if was_waiting and not self.limits.waiting:
             self.rearranged = True
             self.mark_window()
-        for ladder in self.ladders.values():
+        for ladder in self.each_ladder:
             self.follow(ladder)
         self.refresh_offers()
         if self.waiting_for_price:
@@ -326,7 +334,8 @@ class PositionManager:
                 distance=settings.place_distance.as_integer_ratio(),
                 from_nearest=settings.window_from is WindowFrom.NEAREST,
             )
-        self.only_ladder = None if neutral else next(iter(self.ladders.values()))
+        self.each_ladder = list(self.ladders.values())
+        self.only_ladder = None if neutral else self.each_ladder[0]
 
     def follow(self, ladder: Ladder) -> None:
         """Move the ladder's window to the price, marking the slots this touches."""
@@ -354,7 +363,7 @@ class PositionManager:
         if self.price is None:
             return
         room = self.cap - self.entries_wanted()
-        for ladder in self.ladders.values():
+        for ladder in self.each_ladder:
             ladder.exit_budget = max(0, min(ladder.exit_window, room))
             for rung in ladder.move_offered(ladder.sign * self.price):
                 self.marked[ladder.mirrored(rung)] = None
@@ -363,13 +372,13 @@ class PositionManager:
     def entries_wanted(self) -> int:
         """How many orders the entries may need: exact only where the exits could want the same room."""
         windows = exits = 0
-        for ladder in self.ladders.values():
+        for ladder in self.each_ladder:
             windows += ladder.entry_window
             exits += ladder.exit_window
         if windows + exits <= self.cap:
             return windows
         wanted = 0
-        for ladder in self.ladders.values():
+        for ladder in self.each_ladder:
             wanted += ladder.free_rungs()
         return wanted
 
@@ -377,9 +386,9 @@ class PositionManager:
         if self.price is None or self.waiting_for_price:
             return None
         low, high = self.limits.band()
-        for sign, ladder in self.ladders.items():
+        for ladder in self.each_ladder:
             reach_low, reach_high = ladder.band()
-            if sign > 0:
+            if ladder.sign > 0:
                 low, high = max(low, reach_low), min(high, reach_high)
             else:
                 low, high = max(low, -reach_high), min(high, -reach_low)
@@ -615,8 +624,9 @@ class PositionManager:
             and not slot.post_only_rejects
             and slot.retry_at_ns <= self.now_ns
             and slot.strict_beyond is None
+            and slot.index in self.slots
         ):
-            self.slots.pop(slot.index, None)
+            del self.slots[slot.index]
 
     def note_strict(self, slot: Slot, obstacle: str) -> None:
         """While a slot waits for the price to move away, no price is quiet."""
@@ -650,7 +660,7 @@ class PositionManager:
         price = ladder.price_of(slot.rung)
         self.place(
             slot,
-            side=Side.BUY if slot.sign > 0 else Side.SELL,
+            side=BUY if slot.sign > 0 else SELL,
             price=price,
             lots=self.sizing.entry_lots(price),
             is_exit=False,
@@ -660,7 +670,7 @@ class PositionManager:
     def place_exit(self, slot: Slot, ladder: Ladder) -> None:
         self.place(
             slot,
-            side=Side.SELL if slot.sign > 0 else Side.BUY,
+            side=SELL if slot.sign > 0 else BUY,
             price=ladder.price_of(slot.rung + 1),
             lots=self.sizing.exit_lots(slot.held_lots),
             is_exit=True,
@@ -700,7 +710,7 @@ class PositionManager:
             qty_lots=lots,
             post_only=post_only,
             reduce_only=is_exit and self.reduces(slot.sign),
-            time_in_force=TimeInForce.IOC if self.closing else TimeInForce.GTC,
+            time_in_force=IOC if self.closing else GTC,
         )
         self.actions.append(PlaceOrder(order=order, reason=reason))
 
@@ -736,10 +746,11 @@ class PositionManager:
         sequence = order.client_order_id.sequence
         slot.order = None
         order.ts_ended_ns = self.now_ns
-        self.live.pop(sequence, None)
+        if sequence in self.live:
+            del self.live[sequence]
         self.ended_orders[sequence] = (order, slot.index, slot.sign)
         if len(self.ended_orders) > REMEMBERED_ENDED_ORDERS:
-            self.ended_orders.popitem(last=False)
+            drop_oldest(self.ended_orders, FORGOTTEN_AT_ONCE)
         if not order.is_exit:
             self.entry_leaves[slot.sign] -= order.leaves_lots
             ladder = self.ladders.get(slot.sign)
@@ -792,7 +803,8 @@ class PositionManager:
             return
         if not order.recovered:
             if order.booked_lots == order.trade_lots:
-                self.untold.pop(order.client_order_id.sequence, None)
+                if self.untold:
+                    self.untold.pop(order.client_order_id.sequence, None)
             else:
                 self.untold[order.client_order_id.sequence] = order
         self.actions.append(record)
@@ -844,8 +856,7 @@ class PositionManager:
     def note_all_told(self, newest_ns: int) -> None:
         """Every trade up to `newest_ns` (venue's time) has been told: a restart need not ask for older ones again."""
         self.booked_ns = max(self.booked_ns, newest_ns)
-        while len(self.recent_trades) > REMEMBERED_TRADES:
-            self.recent_trades.popitem(last=False)
+        drop_oldest(self.recent_trades, len(self.recent_trades) - REMEMBERED_TRADES)
 
     def held_changed(self, slot: Slot) -> None:
         """Keep the ladder's inventory in step with what the slot holds."""
@@ -1045,3 +1056,10 @@ class PositionManager:
 
     def alert(self, severity: Severity, topic: str, message: str) -> None:
         self.actions.append(RaiseAlert(severity=severity, topic=topic, message=message))
+
+
+def drop_oldest(kept: dict[Any, Any], count: int) -> None:
+    """The first `count` that were put in, none where that is not above 0."""
+    if count > 0:
+        for key in list(islice(kept, count)):
+            del kept[key]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ def remember(grid: PositionManager, memory: GridMemory) -> None:
     grid.next_sequence = max(grid.next_sequence, memory.next_sequence % grid.sequences)
     grid.ended = memory.ended
     grid.booked_ns = memory.booked_ns
-    grid.recent_trades = OrderedDict.fromkeys(memory.recent_trades)
+    grid.recent_trades = dict.fromkeys(memory.recent_trades)
     grid.repair.foreign_lots = memory.foreign_lots
     for gate, reason in ((Gate.PAUSED, memory.paused), (Gate.HELD, memory.held)):
         if reason:

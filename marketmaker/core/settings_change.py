@@ -9,7 +9,6 @@ again, unless they are partly filled.
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +107,7 @@ def rehearse(grid: PositionManager, new: GridSettings, ts_ns: int) -> list[Actio
         *(ladder.lattice for ladder in grid.ladders.values()),
     ]
     memo: dict[int, Any] = {id(each): each for each in shared}
-    memo[id(grid.ended_orders)] = OrderedDict()
+    memo[id(grid.ended_orders)] = {}
     memo[id(grid.payments)] = {}
-    memo[id(grid.recent_trades)] = OrderedDict()
+    memo[id(grid.recent_trades)] = {}
     return copy.deepcopy(grid, memo).decide(SettingsChanged(settings=new, ts_ns=ts_ns))

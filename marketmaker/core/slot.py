@@ -166,8 +166,9 @@ class Slot:
     def hear(self, heard: Heard) -> SlotState | Verdict:
         """Move to the next state and return it, or return the verdict and stay. Raises InvariantBroken for BROKEN."""
         outcome = OUTCOMES[self.state][heard]
-        if isinstance(outcome, SlotState):
-            self.state = outcome
-        elif outcome is BROKEN:
+        if outcome is LATE or outcome is RESYNC:
+            return outcome
+        if outcome is BROKEN:
             raise InvariantBroken(f"slot {self.index} heard {heard.value} while {self.state.value}")
+        self.state = outcome
         return outcome

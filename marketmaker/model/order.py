@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from marketmaker.model.instrument import Lots, Ticks
 
@@ -62,9 +62,12 @@ class ClientOrderId(NamedTuple):
     sequence: int
 
 
+NEW_TUPLE: Final = tuple.__new__
+
+
 def name_order(slot: int, side: Side, sequence: int) -> ClientOrderId:
     """The same as `ClientOrderId(...)` in half the time: a named tuple's own `__new__` is interpreted code."""
-    return tuple.__new__(ClientOrderId, (slot, side, sequence))
+    return NEW_TUPLE(ClientOrderId, (slot, side, sequence))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

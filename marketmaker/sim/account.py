@@ -30,7 +30,9 @@ from marketmaker.model.order import Side
 EXACT: Final = Context(prec=80, traps=[Inexact, InvalidOperation])
 HALF: Final = Decimal("0.5")
 ZERO: Final = Decimal(0)
+USUAL_DIGITS: Final = 28
 FAR: Final = 1 << 61
+BUY: Final = Side.BUY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +69,15 @@ class Holding:
     maker_fee: Decimal = field(init=False)
     """The same in quote currency."""
     taker_fee: Decimal = field(init=False)
+    short_value: int = field(init=False)
+    """Fees of fewer quanta than this have no more digits than Python's usual arithmetic keeps."""
 
     def __post_init__(self) -> None:
         quantum = self.instrument.quantum
         self.maker_fee = EXACT.multiply(quantum, self.instrument.maker_fee)
         self.taker_fee = EXACT.multiply(quantum, self.instrument.taker_fee)
+        digits = max(len(fee.as_tuple().digits) for fee in (self.maker_fee, self.taker_fee))
+        self.short_value = 10 ** max(USUAL_DIGITS - digits, 0)
 
     @property
     def half_quantum(self) -> Decimal:
@@ -90,9 +96,17 @@ class Holding:
         now = self.lots * self.mark2
         return max(now + 2 * (self.buying + more_buying), 2 * (self.selling + more_selling) - now)
 
+    def value2(self) -> int:
+        """In half quanta: what is held, signed, at the mark."""
+        return self.lots * self.mark2
+
 
 class Account:
-    """`wallet`: deposits, less fees, plus funding, plus what closed positions made."""
+    """`wallet`: deposits, less fees, plus funding, plus what closed positions made.
+
+    `keep_entry_prices` False: a position's entry price is what it cost since it was last flat, per lot, instead of the
+    average of what opened it, which costs several divisions a fill.
+    """
 
     def __init__(
         self,
@@ -101,12 +115,15 @@ class Account:
         leverage: Decimal,
         maintenance_margin: Decimal,
         instruments: dict[str, Instrument],
+        keep_entry_prices: bool = True,
     ) -> None:
         self.leverage = leverage
+        self._keep_entry_prices = keep_entry_prices
         self.maintenance_margin = maintenance_margin
         self.holdings = {
             name: Holding(instrument=instrument) for name, instrument in instruments.items()
         }
+        self._each = list(self.holdings.values())
         self._margin_over, self._margin_under = maintenance_margin.as_integer_ratio()
         self._wallet = self._fees = self._funding = 0
         self._places = 0
@@ -166,34 +183,35 @@ class Account:
 
     def _equity(self) -> int:
         total = self._wallet
-        for holding in self.holdings.values():
+        for holding in self._each:
             if holding.lots:
-                total += (holding.lots * holding.mark2 - 2 * holding.cost) * holding.half_grains
+                made2 = holding.value2() - holding.cost - holding.cost
+                total += made2 * holding.half_grains
         return total
 
     def book_fill(
         self, holding: Holding, side: Side, price_ticks: int, qty_lots: int, *, is_maker: bool
     ) -> Decimal:
         """Move the position; returns the fee, paid > 0."""
-        signed = qty_lots if side > 0 else -qty_lots
+        signed = qty_lots if side is BUY else -qty_lots
         before, after = holding.lots, holding.lots + signed
-        if before * signed >= 0:
-            holding.entry_ticks = (
-                holding.entry_ticks * abs(before) + price_ticks * qty_lots
-            ) / abs(after)
-        elif before * after < 0:
-            holding.entry_ticks = Decimal(price_ticks)
+        value = price_ticks * qty_lots
+        if self._keep_entry_prices:
+            if before * signed >= 0:
+                holding.entry_ticks = (holding.entry_ticks * abs(before) + value) / abs(after)
+            elif before * after < 0:
+                holding.entry_ticks = Decimal(price_ticks)
         holding.lots = after
-        holding.cost += signed * price_ticks
+        holding.cost += value if signed > 0 else -value
         if after == 0:
             self._wallet -= 2 * holding.cost * holding.half_grains
             holding.cost = 0
             holding.entry_ticks = ZERO
-        value = price_ticks * qty_lots
         paid = value * (holding.maker_grains if is_maker else holding.taker_grains)
         self._fees += paid
         self._wallet -= paid
-        return EXACT.multiply(value, holding.maker_fee if is_maker else holding.taker_fee)
+        rate = holding.maker_fee if is_maker else holding.taker_fee
+        return value * rate if value < holding.short_value else EXACT.multiply(value, rate)
 
     def pay_funding(self, holding: Holding, rate: Decimal) -> Decimal:
         """Returns what was paid to us; with a positive rate longs pay."""
@@ -213,14 +231,22 @@ class Account:
 
         An order that makes nothing larger always fits.
         """
-        then = holding.exposure2(quanta) if side > 0 else holding.exposure2(0, quanta)
-        if then <= holding.exposure2():
+        now2, more2 = holding.value2(), quanta + quanta
+        bought2 = now2 + holding.buying + holding.buying
+        sold2 = holding.selling + holding.selling - now2
+        before2 = max(bought2, sold2)
+        if side is BUY:
+            bought2 += more2
+        else:
+            sold2 += more2
+        then2 = max(bought2, sold2)
+        if then2 <= before2:
             return True
-        exposure = then * holding.half_grains
-        for other in self.holdings.values():
+        exposure = then2 * holding.half_grains
+        for other in self._each:
             if other is not holding:
                 exposure += other.exposure2() * other.half_grains
-        return exposure * self._leverage_under <= self._equity() * self._leverage_over
+        return times(exposure, self._leverage_under) <= times(self._equity(), self._leverage_over)
 
     def available(self) -> Decimal:
         """Free margin, rounded to 28 digits, never below 0."""
@@ -238,26 +264,31 @@ class Account:
 
     def _maintenance(self, notional: int) -> int:
         """In whole grains, rounded up: equity, which is whole, lies below this when it lies below the exact figure."""
-        return -(-notional * self._margin_over // self._margin_under)
+        under = self._margin_under
+        return (times(notional, self._margin_over) + under - 1) // under
 
     def _notional(self) -> int:
         total = 0
-        for holding in self.holdings.values():
-            total += abs(holding.lots * holding.mark2) * holding.half_grains
+        for holding in self._each:
+            total += abs(holding.value2()) * holding.half_grains
         return total
 
     def is_short_of_margin(self) -> bool:
         """The full check; also tells each position how far its mark may move until the next one."""
-        held = [holding for holding in self.holdings.values() if holding.lots]
+        held = 0
+        for holding in self._each:
+            held += holding.lots != 0
         if not held:
             return False
         slack = self._equity() - self._maintenance(self._notional())
         if slack < 0:
             return True
-        for holding in held:
+        for holding in self._each:
+            if not holding.lots:
+                continue
             value_per_step = abs(holding.lots) * holding.half_grains
             loss_per_step = value_per_step + self._maintenance(value_per_step)
-            steps = slack // (len(held) * loss_per_step) - 1
+            steps = slack // times(loss_per_step, held) - 1
             holding.safe_low = holding.mark2 - steps if holding.lots > 0 else -FAR
             holding.safe_high = holding.mark2 + steps if holding.lots < 0 else FAR
         return False
@@ -266,10 +297,15 @@ class Account:
         tick_size = holding.instrument.tick_size
         return Position(
             qty_lots=Lots(holding.lots),
-            entry_price=holding.entry_ticks * tick_size,
+            entry_price=self._entry_ticks(holding) * tick_size,
             mark_price=holding.mark2 * tick_size * HALF,
             liquidation_price=self._liquidation_price(holding),
         )
+
+    def _entry_ticks(self, holding: Holding) -> Decimal:
+        if self._keep_entry_prices or not holding.lots:
+            return holding.entry_ticks
+        return Decimal(holding.cost) / holding.lots
 
     def _liquidation_price(self, holding: Holding) -> Decimal | None:
         """Where this mark alone would bring equity down to maintenance; None when no price above 0 would."""
@@ -280,6 +316,11 @@ class Account:
         per_tick = holding.lots - abs(holding.lots) * self.maintenance_margin
         ticks = (others - apart) / (per_tick * holding.instrument.quantum)
         return ticks * holding.instrument.tick_size if ticks > 0 else None
+
+
+def times(value: int, factor: int) -> int:
+    """`value * factor` where the factor mostly is 1: compiled code is slow at products of large numbers."""
+    return value if factor == 1 else value * factor
 
 
 def decimal_places(money: Decimal) -> int:

@@ -13,6 +13,7 @@ from marketmaker.model.order import NewOrder
 from marketmaker.sim.account import Account
 from marketmaker.sim.instruments import VENUE
 from marketmaker.sim.market import Market
+from marketmaker.sim.matching import BUY
 
 
 def check_order(market: Market, account: Account, new: NewOrder, wire_id: str) -> None:
@@ -65,7 +66,7 @@ def check_filters(market: Market, new: NewOrder) -> None:
 
 
 def check_reduces(market: Market, new: NewOrder) -> None:
-    reducible = max(0, -market.holding.lots if new.side > 0 else market.holding.lots)
+    reducible = max(0, -market.holding.lots if new.side is BUY else market.holding.lots)
     asked = market.reducing(new.side) + new.qty_lots
     if asked > reducible:
         raise ReduceOnlyRefused(

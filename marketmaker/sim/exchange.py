@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
@@ -31,12 +32,20 @@ from marketmaker.sim.account import Account, FundingPayment
 from marketmaker.sim.admission import check_order
 from marketmaker.sim.instruments import VENUE
 from marketmaker.sim.market import Market, build_report
-from marketmaker.sim.matching import BookOrder, Execution, Matcher, parse_fill_model
+from marketmaker.sim.matching import (
+    BUY,
+    QUEUE,
+    BookOrder,
+    Execution,
+    Matcher,
+    parse_fill_model,
+)
 
 ENDED_KEPT: Final = 20_000
 """Ended orders of one instrument that can still be asked for, at most; the older half goes first."""
 FILLS_KEPT: Final = 20_000
 """Of one instrument, at most; the older half goes first."""
+SELL: Final = Side.SELL
 
 News = OrderReport | Position | FundingPayment
 Emit = Callable[[str, News, int], None]
@@ -46,7 +55,8 @@ Emit = Callable[[str, News, int], None]
 class Exchange:
     """One account. Times are the caller's: Unix ns, never going back.
 
-    `tell_positions` False: nobody listens to positions, so none is put together after a fill.
+    `tell_positions` False: nobody listens to positions, so none is put together after a fill, and their entry
+    prices are not kept (`Account`).
     """
 
     def __init__(
@@ -64,20 +74,32 @@ class Exchange:
             leverage=settings.leverage,
             maintenance_margin=settings.maintenance_margin,
             instruments=instruments,
+            keep_entry_prices=tell_positions,
         )
         self.markets = {
             name: Market(instrument, Matcher(model), self.account.holdings[name])
             for name, instrument in instruments.items()
         }
-        self.counts = dict.fromkeys(
-            ("accepted", "refused", "cancelled", "fills", "liquidations", "funding_payments"), 0
-        )
+        self.accepted = self.refused = self.cancelled = 0
+        self.fill_count = self.liquidations = self.funding_payments = 0
         self._settings = settings
         self._ids = client_order_ids
         self._emit = emit
         self._tell_positions = tell_positions
         self._last_order_id = 0
         self._last_trade_id = 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How often each has happened."""
+        return {
+            "accepted": self.accepted,
+            "refused": self.refused,
+            "cancelled": self.cancelled,
+            "fills": self.fill_count,
+            "liquidations": self.liquidations,
+            "funding_payments": self.funding_payments,
+        }
 
     def market(self, name: str) -> Market:
         try:
@@ -93,8 +115,18 @@ class Exchange:
         hits = matcher.trade(price_ticks, qty_lots)
         if not (matcher.quoted and matcher.bid_lots and matcher.ask_lots):
             self._mark(market, 2 * price_ticks, now_ns)
-        if hits:
+        if not hits:
+            return
+        if matcher.model is QUEUE:
             self._book(market, hits, now_ns)
+            return
+        done = matcher.next_traded(price_ticks)
+        if done is None:
+            return
+        while done is not None:
+            self._book_one(market, done, now_ns)
+            done = matcher.next_traded(price_ticks)
+        self._after_booking(market, now_ns)
 
     def quote(
         self,
@@ -123,7 +155,7 @@ class Exchange:
             if not market.holding.lots:
                 continue
             amount = self.account.pay_funding(market.holding, rate)
-            self.counts["funding_payments"] += 1
+            self.funding_payments += 1
             payment = FundingPayment(
                 payment_id=f"{market.name}-{now_ns}", amount=amount, ts_venue_ns=now_ns
             )
@@ -151,7 +183,7 @@ class Exchange:
         try:
             check_order(market, self.account, new, wire_id)
         except Rejected:
-            self.counts["refused"] += 1
+            self.refused += 1
             raise
         order = self._accept(market, new, wire_id, now_ns)
         if taken := market.matcher.take(order):
@@ -224,7 +256,7 @@ class Exchange:
         if wire_id in market.ended:
             del market.ended[wire_id]
         market.reserve(order, new.qty_lots)
-        self.counts["accepted"] += 1
+        self.accepted += 1
         self._emit(market.name, build_report(order, now_ns), now_ns)
         return order
 
@@ -234,19 +266,25 @@ class Exchange:
         booked = False
         for done in executions:
             booked = True
-            order = done.order
-            market.release(order, done.qty_lots)
-            fill = self._book_fill(market, done, now_ns)
-            report = build_report(order, now_ns, fill=fill)
-            if order.leaves_lots:
-                self._emit(market.name, report, now_ns)
-            else:
-                self._forget(market, order, report, now_ns)
-            self._trim_reduce_only(market, now_ns)
+            self._book_one(market, done, now_ns)
         if booked:
-            if self._tell_positions:
-                self._emit(market.name, self.account.position(market.holding), now_ns)
-            self._watch_margin(now_ns)
+            self._after_booking(market, now_ns)
+
+    def _book_one(self, market: Market, done: Execution, now_ns: int) -> None:
+        order = done.order
+        market.release(order, done.qty_lots)
+        fill = self._book_fill(market, done, now_ns)
+        report = build_report(order, now_ns, fill=fill)
+        if order.leaves_lots:
+            self._emit(market.name, report, now_ns)
+        else:
+            self._forget(market, order, report, now_ns)
+        self._trim_reduce_only(market, now_ns)
+
+    def _after_booking(self, market: Market, now_ns: int) -> None:
+        if self._tell_positions:
+            self._emit(market.name, self.account.position(market.holding), now_ns)
+        self._watch_margin(now_ns)
 
     def _book_fill(self, market: Market, done: Execution, now_ns: int) -> Fill:
         order = done.order
@@ -254,7 +292,7 @@ class Exchange:
             market.holding, order.side, done.price_ticks, done.qty_lots, is_maker=done.is_maker
         )
         self._last_trade_id += 1
-        self.counts["fills"] += 1
+        self.fill_count += 1
         fill = Fill(
             trade_id=str(self._last_trade_id),
             client_order_id=order.client_order_id,
@@ -274,7 +312,7 @@ class Exchange:
     def _end(self, market: Market, order: BookOrder, reason: EndReason, now_ns: int) -> OrderReport:
         market.matcher.remove(order)
         market.release(order, order.leaves_lots)
-        self.counts["cancelled"] += 1
+        self.cancelled += 1
         report = build_report(order, now_ns, end=reason)
         self._forget(market, order, report, now_ns)
         return report
@@ -283,25 +321,25 @@ class Exchange:
         """The order's last report: it leaves the open ones and joins the ended."""
         order.open = False
         del market.open_orders[order.wire_id]
-        kept = report if report.fill is None else build_report(order, report.ts_venue_ns)
         if len(market.ended) == ENDED_KEPT:
             market.ended = dict(list(market.ended.items())[ENDED_KEPT // 2 :])
-        market.ended[order.wire_id] = kept
+        market.ended[order.wire_id] = report
         self._emit(market.name, report, now_ns)
 
     def _trim_reduce_only(self, market: Market, now_ns: int) -> None:
         """Cancel the newest reduce-only orders until the rest could not turn the position round."""
-        for side, reducible in (
-            (Side.BUY, max(0, -market.holding.lots)),
-            (Side.SELL, max(0, market.holding.lots)),
-        ):
-            if market.reducing(side) <= reducible:
-                continue
-            for order in reversed(tuple(market.open_orders.values())):
-                if order.reduce_only and order.side is side:
-                    self._end(market, order, EndReason.REDUCE_ONLY, now_ns)
-                    if market.reducing(side) <= reducible:
-                        break
+        lots = market.holding.lots
+        if market.reducing_buys > max(0, -lots):
+            self._trim(market, BUY, max(0, -lots), now_ns)
+        if market.reducing_sells > max(0, market.holding.lots):
+            self._trim(market, SELL, max(0, market.holding.lots), now_ns)
+
+    def _trim(self, market: Market, side: Side, reducible: int, now_ns: int) -> None:
+        for order in reversed(tuple(market.open_orders.values())):
+            if order.reduce_only and order.side is side:
+                self._end(market, order, EndReason.REDUCE_ONLY, now_ns)
+                if market.reducing(side) <= reducible:
+                    return
 
     def _watch_margin(self, now_ns: int) -> None:
         if self.account.is_short_of_margin():
@@ -309,7 +347,7 @@ class Exchange:
 
     def _liquidate(self, now_ns: int) -> None:
         """Cancel every order of the account, then close every position at its mark, rounded against us."""
-        self.counts["liquidations"] += 1
+        self.liquidations += 1
         for market in self.markets.values():
             for order in tuple(market.open_orders.values()):
                 self._end(market, order, EndReason.LIQUIDATION, now_ns)
@@ -351,7 +389,7 @@ class Exchange:
         order = market.open_orders.get(wire_id)
         if order is not None:
             return build_report(order, now_ns)
-        try:
-            return market.ended[wire_id]
-        except KeyError:
-            raise OrderNotFound(f"no order {wire_id}", venue=VENUE, operation="query") from None
+        report = market.ended.get(wire_id)
+        if report is None:
+            raise OrderNotFound(f"no order {wire_id}", venue=VENUE, operation="query")
+        return report if report.fill is None else replace(report, fill=None)

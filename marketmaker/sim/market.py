@@ -7,7 +7,7 @@ from decimal import ROUND_CEILING
 from marketmaker.model.instrument import Instrument, Lots, Ticks
 from marketmaker.model.order import EndReason, Fill, OrderReport, OrderStatus, Side
 from marketmaker.sim.account import Holding
-from marketmaker.sim.matching import BookOrder, Matcher
+from marketmaker.sim.matching import BUY, BookOrder, Matcher
 
 
 class Market:
@@ -42,17 +42,17 @@ class Market:
         """Lots of open reduce-only orders."""
 
     def reducing(self, side: Side) -> int:
-        return self.reducing_buys if side > 0 else self.reducing_sells
+        return self.reducing_buys if side is BUY else self.reducing_sells
 
     def reserve(self, order: BookOrder, lots: int) -> None:
         """So much more of the order is open."""
         holding = self.holding
         if order.reduce_only:
-            if order.side > 0:
+            if order.side is BUY:
                 self.reducing_buys += lots
             else:
                 self.reducing_sells += lots
-        elif order.side > 0:
+        elif order.side is BUY:
             holding.buying += lots * order.price_ticks
         else:
             holding.selling += lots * order.price_ticks
@@ -60,11 +60,11 @@ class Market:
     def release(self, order: BookOrder, lots: int) -> None:
         holding = self.holding
         if order.reduce_only:
-            if order.side > 0:
+            if order.side is BUY:
                 self.reducing_buys -= lots
             else:
                 self.reducing_sells -= lots
-        elif order.side > 0:
+        elif order.side is BUY:
             holding.buying -= lots * order.price_ticks
         else:
             holding.selling -= lots * order.price_ticks

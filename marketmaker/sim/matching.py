@@ -42,6 +42,7 @@ class FillModel(Enum):
 
 TOUCH: Final = FillModel.TOUCH
 QUEUE: Final = FillModel.QUEUE
+BUY: Final = Side.BUY
 
 
 def parse_fill_model(text: str) -> FillModel:
@@ -71,7 +72,7 @@ class BookOrder:
     """Price times sign: higher is better, on both sides."""
 
     def __post_init__(self) -> None:
-        self.key = self.price_ticks if self.side > 0 else -self.price_ticks
+        self.key = self.price_ticks if self.side is BUY else -self.price_ticks
 
 
 @dataclass(slots=True)
@@ -91,40 +92,54 @@ class BookSide:
 
     def __init__(self) -> None:
         self._keys: list[int] = []
-        self._levels: dict[int, dict[BookOrder, None]] = {}
+        self._levels: dict[int, list[BookOrder]] = {}
         self.best = NOWHERE
 
     def add(self, order: BookOrder) -> None:
         key = order.key
         level = self._levels.get(key)
-        if level is None:
-            self._levels[key] = level = {}
-            if key > self.best:
-                self._keys.append(key)
-                self.best = key
-            else:
-                insort(self._keys, key)
-        level[order] = None
+        if level is not None:
+            level.append(order)
+            return
+        self._levels[key] = [order]
+        if key > self.best:
+            self._keys.append(key)
+            self.best = key
+        else:
+            insort(self._keys, key)
 
     def remove(self, order: BookOrder) -> None:
         """Nothing happens when it does not rest here."""
-        level = self._levels.get(order.key)
+        key = order.key
+        level = self._levels.get(key)
         if level is None or order not in level:
             return
-        del level[order]
-        if not level:
-            del self._levels[order.key]
-            if order.key == self.best:
-                self._keys.pop()
-                self.best = self._keys[-1] if self._keys else NOWHERE
-            else:
-                del self._keys[bisect_left(self._keys, order.key)]
+        if len(level) > 1:
+            level.remove(order)
+            return
+        del self._levels[key]
+        if key == self.best:
+            self._drop_best()
+        else:
+            del self._keys[bisect_left(self._keys, key)]
+
+    def _drop_best(self) -> None:
+        """The best level is empty."""
+        keys = self._keys
+        keys.pop()
+        self.best = keys[-1] if keys else NOWHERE
 
     def take_first(self) -> Execution:
         """All of the best order, at its own price."""
-        order = next(iter(self._levels[self.best]))
-        self.remove(order)
-        qty, order.leaves_lots = order.leaves_lots, 0
+        level = self._levels[self.best]
+        order = level[0]
+        if len(level) > 1:
+            del level[0]
+        else:
+            del self._levels[self.best]
+            self._drop_best()
+        qty = order.leaves_lots
+        order.leaves_lots = 0
         return Execution(order, order.price_ticks, qty, True)
 
     def at(self, key: int) -> tuple[BookOrder, ...]:
@@ -199,8 +214,8 @@ class Matcher:
         if not self.quoted:
             if self.last_ticks is None:
                 return False
-            return price_ticks > self.last_ticks if side > 0 else price_ticks < self.last_ticks
-        if side is Side.BUY:
+            return price_ticks > self.last_ticks if side is BUY else price_ticks < self.last_ticks
+        if side is BUY:
             return self.ask_lots > 0 and price_ticks >= self.ask_ticks
         return self.bid_lots > 0 and price_ticks <= self.bid_ticks
 
@@ -209,13 +224,13 @@ class Matcher:
         if not self.takes(order.side, order.price_ticks):
             return None
         price, shown = self._opposite_best(order.side)
-        opposite = self._sells if order.side > 0 else self._buys
-        if opposite.best >= (-price if order.side > 0 else price):
+        opposite = self._sells if order.side is BUY else self._buys
+        if opposite.best >= (-price if order.side is BUY else price):
             return None
         qty = order.leaves_lots
         if self.quoted and self._model is QUEUE:
             qty = min(qty, shown)
-            if order.side is Side.BUY:
+            if order.side is BUY:
                 self.ask_lots -= qty
             else:
                 self.bid_lots -= qty
@@ -224,7 +239,7 @@ class Matcher:
 
     def rest(self, order: BookOrder) -> EndReason | None:
         """Keep what is left of a new order, or say why it may not stay."""
-        opposite = self._sells if order.side > 0 else self._buys
+        opposite = self._sells if order.side is BUY else self._buys
         if opposite.best >= -order.key:
             return EndReason.SELF_TRADE
         if order.time_in_force is TimeInForce.IOC:
@@ -237,31 +252,40 @@ class Matcher:
         self._own(order.side).remove(order)
 
     def _own(self, side: Side) -> BookSide:
-        return self._buys if side > 0 else self._sells
+        return self._buys if side is BUY else self._sells
 
     def _opposite_best(self, side: Side) -> tuple[int, int]:
         if not self.quoted:
             return self.last_ticks or 0, 0
-        if side is Side.BUY:
+        if side is BUY:
             return self.ask_ticks, self.ask_lots
         return self.bid_ticks, self.bid_lots
 
     def _ahead(self, order: BookOrder) -> int | None:
         if self._model is not QUEUE or not self.quoted:
             return 0
-        buying = order.side is Side.BUY
+        buying = order.side is BUY
         best, lots = (self.bid_ticks, self.bid_lots) if buying else (-self.ask_ticks, self.ask_lots)
         if lots == 0 or order.key > best:
             return 0
         return lots if order.key == best else None
 
     def _traded(self, price_ticks: int, qty_lots: int) -> Iterator[Execution]:
-        reach = 1 if self._model is TOUCH else 0
         for own, key in ((self._buys, price_ticks), (self._sells, -price_ticks)):
-            while own.best > key - reach:
-                yield own.take_first()
+            while (done := self._passed(own, key)) is not None:
+                yield done
             if self._model is QUEUE and own.best == key:
                 yield from self._at(own, key, qty_lots)
+
+    def next_traded(self, price_ticks: int) -> Execution | None:
+        """What `trade` at this price would give next under `cross` and `touch`, where quantities do not count; for one
+        who takes them one by one."""
+        done = self._passed(self._buys, price_ticks)
+        return self._passed(self._sells, -price_ticks) if done is None else done
+
+    def _passed(self, own: BookSide, key: int) -> Execution | None:
+        reach = 1 if self._model is TOUCH else 0
+        return own.take_first() if own.best > key - reach else None
 
     def _quoted(self) -> Iterator[Execution]:
         reach = 1 if self._model is TOUCH else 0

@@ -91,8 +91,8 @@ _loaded = _Loaded()
 
 def load_parts(job: Job) -> list[tuple[MarketData, PriceIndex]]:
     names = (job.instrument.name,)
-    looked = [arrays.look_at(Path(name), names, job.options.columns) for name in job.options.data]
-    data, _ = backtesting.load_all(looked, job.instrument, job.options)
+    looked = [backtesting.look_at(Path(name), names, job.options) for name in job.options.data]
+    data, _ = backtesting.load_all(looked, job.instrument, names, job.options)
     if len(data) != job.rows:
         raise ConfigError(
             f"{job.options.data[0]}: holds {len(data):,} rows here and {job.rows:,} where the sweep was started; "

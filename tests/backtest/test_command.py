@@ -188,6 +188,7 @@ def test_every_event_and_the_copy_kept_give_the_same_result(
     first = result(config, capsys, path, "--fill", "touch")
     assert (tmp_path / "xrpusdt.parquet.mmcache").is_file()
     monkeypatch.setattr(arrays, "load", None)
+    monkeypatch.setattr(arrays, "look_at", None)
     assert result(config, capsys, path, "--fill", "touch") == first
     slow = result(config, capsys, path, "--fill", "touch", "--every-event")
     assert slow.pop("events_played") >= first.pop("events_played")
@@ -207,6 +208,36 @@ def test_a_copy_of_other_data_is_not_used(
     assert result(config, capsys, path)["rows"] == first["rows"] + 2
     (tmp_path / "xrpusdt.parquet.mmcache").write_bytes(b"{}\n")
     assert result(config, capsys, path)["rows"] == first["rows"] + 2
+
+
+def test_a_copy_says_whose_data_it_is_only_to_who_looks_for_the_same(
+    config: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A file that names no symbol is told by what is configured: with two of them it is asked for."""
+    monkeypatch.setattr(cache, "WORTH_KEEPING", 1)
+    path = write_parquet(tmp_path / "trades.parquet", trade_columns(PRICES))
+    first = result(config, capsys, path)
+    one = config.read_text()
+    config.write_text(one + one[one.index("  - name") :].replace("XRPUSDT", "DOGEUSDT"))
+    assert backtest(config, path) == 2
+    assert "trades.parquet" in capsys.readouterr().err
+    config.write_text(one.replace("0.005", "0.01"))
+    assert result(config, capsys, path)["rows"] == first["rows"]
+
+
+def test_a_copy_read_another_way_is_made_again(
+    config: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cache, "WORTH_KEEPING", 1)
+    path = write_parquet(tmp_path / "xrpusdt.parquet", candle_columns(PRICES))
+    worst = result(config, capsys, path)
+    assert result(config, capsys, path, "--bars", "path")["rows"] == 4 * worst["rows"]
 
 
 def test_a_folder_without_write_permission_is_left_alone(tmp_path: Path, config: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from mypy_extensions import mypyc_attr
 
 from marketmaker import compiled
 from marketmaker.errors import ConfigError
@@ -151,6 +152,7 @@ class Loose:
 
 def as_module(source: str, name: str) -> ModuleType:
     module = ModuleType(name)
+    module.__dict__["mypyc_attr"] = mypyc_attr
     sys.modules[name] = module
     exec(compile(ast.parse(source), name, "exec"), module.__dict__)
     return module
