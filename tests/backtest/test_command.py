@@ -235,7 +235,10 @@ def test_a_copy_read_another_way_is_made_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(cache, "WORTH_KEEPING", 1)
-    path = write_parquet(tmp_path / "xrpusdt.parquet", candle_columns(PRICES))
+    path = write_parquet(
+        tmp_path / "xrpusdt.parquet",
+        candle_columns([(p, p + 0.004, p - 0.006, p + 0.001) for p in PRICES]),
+    )
     worst = result(config, capsys, path)
     assert result(config, capsys, path, "--bars", "path")["rows"] == 4 * worst["rows"]
 
