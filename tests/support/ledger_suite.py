@@ -55,7 +55,7 @@ class Kept:
     recoveries: list[Mapping[str, int]] = field(default_factory=list)
 
     def refuse(self, *, times: int | None = None) -> Callable[[], None]:
-        """Every statement fails as on a full disk, so many times; returns what ends it."""
+        """Whoever wants to write is told of a full disk, so many times; returns what ends it."""
         left = times
 
         def fail(*_: Any) -> None:
@@ -66,8 +66,8 @@ class Kept:
                     return
             raise OperationalError("INSERT", None, Exception("database or disk is full"))
 
-        event.listen(self.ledger.engine, "before_cursor_execute", fail)
-        return lambda: event.remove(self.ledger.engine, "before_cursor_execute", fail)
+        event.listen(self.ledger.engine, "checkout", fail)
+        return lambda: event.remove(self.ledger.engine, "checkout", fail)
 
 
 def open_ledger(
