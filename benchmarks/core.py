@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from marketmaker.core.position_manager import PositionManager
 from marketmaker.model.account import Position, VenueSnapshot
 from marketmaker.model.action import Action, CancelOrder, PlaceOrder
-from marketmaker.model.client_order_id import TextForm
+from marketmaker.model.client_order_id import TEXT_MAX_SLOT, TEXT_SEQUENCES
 from marketmaker.model.event import (
     OrderReported,
     OrderStreamRestored,
@@ -79,8 +79,8 @@ class Bench:
         self.manager = PositionManager(
             instrument=INSTRUMENT,
             settings=settings,
-            sequences=TextForm.sequences,
-            max_slot=TextForm.max_slot,
+            sequences=TEXT_SEQUENCES,
+            max_slot=TEXT_MAX_SLOT,
             first_sequence=1,
             request_lifetime_s=5.0,
             memory=GridMemory(

@@ -25,7 +25,8 @@ from typing import Any
 
 from marketmaker import launch
 from marketmaker.adapters.binance.adapter import Binance
-from marketmaker.adapters.websocket import Link, Session
+from marketmaker.adapters.picows_socket import PicowsSocket
+from marketmaker.adapters.websocket import Session
 from marketmaker.cli import run as run_command
 from marketmaker.compiled import in_use
 from marketmaker.core.position_manager import PositionManager
@@ -96,7 +97,7 @@ def probe_everything(stages: Stages) -> None:
         (DECIDE, PositionManager, "decide"),
         (SUBMIT, Executor, "submit"),
         (BUILD, Binance, "place"),
-        (KERNEL, Link, "send"),
+        (KERNEL, PicowsSocket, "send"),
         (ANSWER, Executor, "_answered"),
         (JOURNAL, Journal, "heard"),
         (JOURNAL, Journal, "decided"),

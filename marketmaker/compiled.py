@@ -17,7 +17,7 @@ import json
 import os
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -34,7 +34,7 @@ BUILD = (
 """In a clone, or where the package is installed: what was built in the clone is copied there."""
 MANIFEST = "manifest.json"
 COMPILED = {
-    "model": ("action", "event", "instrument", "order"),
+    "model": ("action", "client_order_id", "event", "instrument", "order"),
     "core": (
         "books",
         "cleaning",
@@ -48,19 +48,59 @@ COMPILED = {
         "sizing",
         "slot",
     ),
+    "runtime": (
+        "engine",
+        "event_queue",
+        "executor",
+        "journal",
+        "latency",
+        "order_feed",
+        "price_monitor",
+        "rate_limit",
+        "retry",
+        "send_line",
+        "turn",
+    ),
+    "adapters": (
+        "contract",
+        "feeds",
+        "frames",
+        "order_socket",
+        "owners",
+        "parsing",
+        "venue_clock",
+        "websocket",
+    ),
+    "adapters.binance": ("adapter", "build", "parse"),
+    "ledger": ("taken",),
     "sim": ("account", "admission", "exchange", "market", "matching"),
     "backtest": ("drive", "index", "skip"),
 }
-"""Where a backtest spends its time."""
+"""Where a backtest spends its time, and an order on its way from the frame that calls for it."""
+WRITTEN_FROM = {
+    "model": ("account", "settings"),
+    "runtime": ("wire_format", "wire_text"),
+}
+"""What `marketmaker.runtime.made_writers`, which exists in a build alone, is made from besides those."""
 
 
 def modules_to_compile() -> dict[str, Path]:
     """Module name to source file."""
+    return sources_of(COMPILED)
+
+
+def sources_of(rooms: Mapping[str, Sequence[str]]) -> dict[str, Path]:
     return {
-        f"marketmaker.{room}.{name}": PACKAGE / room / f"{name}.py"
-        for room, names in COMPILED.items()
+        f"marketmaker.{room}.{name}": PACKAGE.joinpath(*room.split("."), f"{name}.py")
+        for room, names in rooms.items()
         for name in names
     }
+
+
+def hashes() -> dict[str, str]:
+    """Of everything that a build is made from, by module."""
+    made_from = modules_to_compile() | sources_of(WRITTEN_FROM)
+    return {name: hash_of(path) for name, path in made_from.items()}
 
 
 def hash_of(path: Path) -> str:
@@ -101,8 +141,7 @@ def check_build(directory: Path) -> None:
         raise ConfigError(f"{directory}: no compiled core; run `make compile`") from None
     if manifest["python"] != sysconfig.get_config_var("EXT_SUFFIX"):
         raise ConfigError(f"{directory}: compiled for another Python; run `make compile` again")
-    here = {name: hash_of(path) for name, path in modules_to_compile().items()}
-    if here != manifest["sources"]:
+    if hashes() != manifest["sources"]:
         raise ConfigError(f"{directory}: made from other sources; run `make compile` again")
 
 

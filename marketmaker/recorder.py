@@ -17,8 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, cast
 
+from marketmaker.adapters.picows_socket import dial_picows
 from marketmaker.adapters.protocol import Adapter
-from marketmaker.adapters.websocket import Socket, dial_picows
+from marketmaker.adapters.websocket import Socket
 from marketmaker.config import load_configuration
 from marketmaker.errors import ConfigError
 from marketmaker.launch import make_real_loop, venue_adapter

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from marketmaker.adapters.contract import Contract
 from marketmaker.adapters.websocket import Link
@@ -39,7 +39,7 @@ class Flight:
             self.future.set_result(self.outcomes)
 
 
-IN_THE_AIR = object()
+IN_THE_AIR: Final = object()
 
 
 @dataclass(slots=True, eq=False)

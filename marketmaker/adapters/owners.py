@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final
 
 from marketmaker.adapters.memory import remember
 from marketmaker.errors import OrderNotFound, OutcomeUnknown
 from marketmaker.model.order import ClientOrderId
 
-YOUNG_NS = 60_000_000_000
-ONE_BY_ONE_MAX = 5
+YOUNG_NS: Final = 60_000_000_000
+ONE_BY_ONE_MAX: Final = 5
 
 Row = tuple[str, ClientOrderId | None]
 """(venue order id, our id or None for a stranger's)"""

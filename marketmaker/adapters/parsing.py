@@ -9,23 +9,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
 from marketmaker.errors import MalformedMessage
 from marketmaker.model.instrument import Lots
 
-NS_PER_US = 1_000
-NS_PER_MS = 1_000_000
-NS_PER_S = 1_000_000_000
+NS_PER_US: Final = 1_000
+NS_PER_MS: Final = 1_000_000
+NS_PER_S: Final = 1_000_000_000
 
-NOTHING = msgspec.Raw(b"null")
+NOTHING: Final = msgspec.Raw(b"null")
 """Default of a field that is kept as it was written: the field was not there, or null."""
-PLAIN = re.compile(r"-?\d{1,20}(?:\.\d{1,20})?", re.ASCII)
-DIGITS_MAX = 32
-REMEMBERED = 1024
-MS_MAX = 1 << 43
+PLAIN: Final = re.compile(r"-?\d{1,20}(?:\.\d{1,20})?", re.ASCII)
+DIGITS_MAX: Final = 32
+REMEMBERED: Final = 1024
+MS_MAX: Final = 1 << 43
 
 S = TypeVar("S")
 T = TypeVar("T")

@@ -49,7 +49,7 @@ from marketmaker.model.action import (
     RecordFill,
     TakeSnapshot,
 )
-from marketmaker.model.client_order_id import TextForm, first_sequence
+from marketmaker.model.client_order_id import TEXT_MAX_SLOT, TEXT_SEQUENCES, first_sequence
 from marketmaker.model.event import (
     CancelRefused,
     CleanupDue,
@@ -92,8 +92,8 @@ class PlainIds:
     """
 
     def __init__(self) -> None:
-        self.sequences = TextForm.sequences
-        self.max_slot = TextForm.max_slot
+        self.sequences = TEXT_SEQUENCES
+        self.max_slot = TEXT_MAX_SLOT
         self._last = ClientOrderId(0, Side.BUY, -1)
         self._wire = "-1"
 

@@ -21,17 +21,17 @@ integer forms carry a hash of the tag, so two bots on one account need tags whos
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 from zlib import crc32
 
 from marketmaker.model.order import ClientOrderId, Side
 
-DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-EPOCH_MS = 1_735_689_600_000
+DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+EPOCH_MS: Final = 1_735_689_600_000
 """2025-01-01T00:00:00Z, where sequence numbers begin."""
 
-SIDE_LETTER = {Side.BUY: "b", Side.SELL: "s"}
-LETTER_SIDE = {letter: side for side, letter in SIDE_LETTER.items()}
+SIDE_LETTER: Final = {Side.BUY: "b", Side.SELL: "s"}
+LETTER_SIDE: Final = {letter: side for side, letter in SIDE_LETTER.items()}
 
 
 class ClientOrderIdForm(Protocol):
@@ -57,8 +57,8 @@ def first_sequence(now_ms: int, form: ClientOrderIdForm) -> int:
     return (now_ms - EPOCH_MS) % form.sequences
 
 
-REMEMBERED = 4096
-PAIRS = [first + second for first in DIGITS for second in DIGITS]
+REMEMBERED: Final = 4096
+PAIRS: Final = [first + second for first in DIGITS for second in DIGITS]
 
 
 def base36(number: int, width: int) -> str:
@@ -79,13 +79,16 @@ def unzigzag(code: int) -> int:
     return code // 2 if code % 2 == 0 else -(code + 1) // 2
 
 
+TEXT_SEQUENCES: Final = 36**8
+TEXT_MAX_SLOT: Final = 36**4 // 2 - 1
+
+
 class TextForm:
     """17 lower-case letters and digits: tag 3, side 1, slot 4, sequence 8, check 1; `lead` stands before them."""
 
-    sequences = 36**8
-    max_slot = 36**4 // 2 - 1
-
     def __init__(self, tag: str, lead: str = "") -> None:
+        self.sequences = TEXT_SEQUENCES
+        self.max_slot = TEXT_MAX_SLOT
         if not valid_tag(tag):
             raise ValueError(f"bot tag {tag!r} is not 1 to 3 lower-case letters or digits")
         self.prefix = lead + tag.rjust(3, "0")
@@ -127,15 +130,17 @@ def check_character(body: str) -> str:
     return DIGITS[crc32(body.encode()) % 36]
 
 
+LAYOUTS: Final = {63: (7, 17, 38), 48: (5, 15, 27), 32: (3, 12, 16), 31: (3, 12, 15)}
+"""Bits of an integer id: those of the tag's hash, the slot and the sequence number."""
+
+
 class IntegerForm:
     """A positive integer of `bits` bits, in decimal text: tag hash, slot, side, sequence from high to low."""
-
-    LAYOUTS = {63: (7, 17, 38), 48: (5, 15, 27), 32: (3, 12, 16), 31: (3, 12, 15)}
 
     def __init__(self, tag: str, bits: int) -> None:
         if not valid_tag(tag):
             raise ValueError(f"bot tag {tag!r} is not 1 to 3 lower-case letters or digits")
-        self.tag_bits, self.slot_bits, self.sequence_bits = self.LAYOUTS[bits]
+        self.tag_bits, self.slot_bits, self.sequence_bits = LAYOUTS[bits]
         self.bits = bits
         self.tag_hash = tag_hash(tag, self.tag_bits)
         self.sequences = 1 << self.sequence_bits
@@ -168,5 +173,5 @@ def tag_hash(tag: str, bits: int) -> int:
 
 def tags_clash(first: str, second: str, bits: int) -> bool:
     """Whether two bots on one account would take each other's integer ids for their own."""
-    tag_bits = IntegerForm.LAYOUTS[bits][0]
+    tag_bits = LAYOUTS[bits][0]
     return tag_hash(first, tag_bits) == tag_hash(second, tag_bits)

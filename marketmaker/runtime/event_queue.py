@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from marketmaker.errors import InvariantBroken
 from marketmaker.model.event import (
@@ -34,12 +35,12 @@ from marketmaker.model.event import (
 from marketmaker.model.instrument import Ticks
 from marketmaker.runtime.turn import Turn
 
-BOUND = 100_000
-STREAK_MAX = 64
-NEVER_QUIET = (1, 0)
+BOUND: Final = 100_000
+STREAK_MAX: Final = 64
+NEVER_QUIET: Final = (1, 0)
 """An empty band: no price is inside."""
 
-RETOLD = (OrderReported, OrderStreamLost, OrderStreamRestored)
+RETOLD: Final = (OrderReported, OrderStreamLost, OrderStreamRestored)
 """What an overflow gives up, because a snapshot says it again."""
 
 

@@ -31,7 +31,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple, assert_never
+from typing import Any, Final, NamedTuple, assert_never
 
 import structlog
 
@@ -73,9 +73,9 @@ from marketmaker.runtime.send_line import Channel, Job, Key, SendLine, Stage
 
 __all__ = ["Channel", "Executor", "OrderAction"]
 
-NS = 1_000_000_000
-QUERIES_PER_SYMBOL = 4
-SHORTEST_WAIT_S = 1e-6
+NS: Final = 1_000_000_000
+QUERIES_PER_SYMBOL: Final = 4
+SHORTEST_WAIT_S: Final = 1e-6
 """A timer never rounds to nothing: the loop's clock is coarser than a nanosecond."""
 
 OrderAction = PlaceOrder | CancelOrder | QueryOrder

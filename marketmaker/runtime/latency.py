@@ -6,12 +6,13 @@ Bounds are a quarter of an octave apart from 10 µs to 1 s, so a quantile read f
 from __future__ import annotations
 
 from bisect import bisect_left
+from typing import Final
 
 from marketmaker.model.latency import Latency
 
-NS_PER_S = 1_000_000_000
-BOUNDS_NS = tuple(round(10_000 * 2 ** (step / 4)) for step in range(68))
-BOUNDS_S = tuple(bound / NS_PER_S for bound in BOUNDS_NS)
+NS_PER_S: Final = 1_000_000_000
+BOUNDS_NS: Final = tuple(round(10_000 * 2 ** (step / 4)) for step in range(68))
+BOUNDS_S: Final = tuple(bound / NS_PER_S for bound in BOUNDS_NS)
 
 
 class LatencyMeter:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -30,8 +30,8 @@ from marketmaker.runtime import log_events
 from marketmaker.runtime.clock import Clock
 from marketmaker.runtime.event_queue import EventQueue
 
-VOTES = 3
-NS = 1_000_000_000
+VOTES: Final = 3
+NS: Final = 1_000_000_000
 
 
 class Trouble(Enum):

@@ -6,11 +6,13 @@ per second adds a whole number per nanosecond and nothing drifts. A finer rate i
 
 from __future__ import annotations
 
+from typing import Final
+
 from marketmaker.adapters.protocol import Capabilities
 from marketmaker.model.settings import ExecutionSettings
 
-TOKEN = 10**12
-FLOAT_SLACK = 1e-6
+TOKEN: Final = 10**12
+FLOAT_SLACK: Final = 1e-6
 
 
 class TokenBucket:

@@ -35,17 +35,22 @@ class Stage(Enum):
 Key = tuple[str, ClientOrderId]
 
 
-@dataclass(slots=True, eq=False)
 class Job(Generic[O_co]):
     """One order to place or to cancel. `attempts` made so far; `timer` runs while RESTING. `unwanted`: why it is not to
-    be tried again should this attempt come back undone, "" while it is wanted."""
+    be tried again should this attempt come back undone, "" while it is wanted.
 
-    channel: Channel
-    order: O_co
-    stage: Stage = Stage.WAITING
-    attempts: int = 0
-    unwanted: str = ""
-    timer: asyncio.TimerHandle | None = None
+    No dataclass: mypyc compiles none that is generic.
+    """
+
+    __slots__ = ("attempts", "channel", "order", "stage", "timer", "unwanted")
+
+    def __init__(self, channel: Channel, order: O_co) -> None:
+        self.channel = channel
+        self.order: O_co = order
+        self.stage = Stage.WAITING
+        self.attempts = 0
+        self.unwanted = ""
+        self.timer: asyncio.TimerHandle | None = None
 
     @property
     def key(self) -> Key:

@@ -2,7 +2,9 @@
 dicts (`to_text(to_json(value))`), for a tenth of the time.
 
 The functions are made from source text when a class is first met, as `dataclasses` makes its own; every name in that
-text is a field's or one of ours. Members end in commas, of which the last is cut off, because any may be left out.
+text is a field's or one of ours. A build of the compiled core has those of events and actions ready, compiled from the
+same source (`scripts/line_writers.py` puts it into `made_writers`). Members end in commas where any may be left out, and
+the last comma is cut off.
 """
 
 from __future__ import annotations
@@ -21,16 +23,25 @@ from marketmaker.runtime.wire_format import TAG, encode_float, is_optional, to_t
 
 Write = Callable[[Any], str]
 
+try:
+    from marketmaker.runtime.made_writers import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
+        MADE,
+    )
+except ImportError:
+    MADE: dict[type, Write] = {}  # type: ignore[no-redef]
+"""Those that were compiled, by class."""
+
 
 def line_text(value: object) -> str:
     """A dataclass of `model` as one JSON object that names its class."""
     kind: Any = type(value)
-    return tagged_writer(kind)(value)
+    made = MADE.get(kind)
+    return tagged_writer(kind)(value) if made is None else made(value)
 
 
 @cache
 def tagged_writer(kind: Any) -> Write:
-    return make_writer(kind, f'"{TAG}":{json.dumps(kind.__name__)},')
+    return make_writer(kind, tag_of(kind))
 
 
 @cache
@@ -38,26 +49,51 @@ def plain_writer(kind: Any) -> Write:
     return make_writer(kind, "")
 
 
+def tag_of(kind: Any) -> str:
+    return f'"{TAG}":{json.dumps(kind.__name__)},'
+
+
 def make_writer(kind: Any, head: str) -> Write:
     names: dict[str, Any] = {}
+    body = writer_body(kind, head, names)
+    exec(f"def write(v):\n{body}", names)
+    write: Write = names["write"]
+    write.__annotations__["v"] = kind
+    return write
+
+
+def writer_body(kind: Any, head: str, names: dict[str, Any]) -> str:
+    """Source of what a writer does with `v`. What it calls is put into `names`."""
     hints = get_type_hints(kind)
-    members = [literal(head)] if head else []
+    members: list[tuple[str, str, bool]] = []
     for field in fields(kind):
         if not field.init:
             continue
         hint, item = hints[field.name], f"v.{field.name}"
-        name = literal(f'"{field.name}":')
-        if is_optional(hint) and field.default in (MISSING, None):
-            inner = next(part for part in get_args(hint) if part is not NoneType)
-            body = expression(inner, item, names)
-            members.append(f"('' if {item} is None else {name}+{body}+',')")
+        name = f'"{field.name}":'
+        may_lack = is_optional(hint) and field.default in (MISSING, None)
+        if may_lack:
+            hint = next(part for part in get_args(hint) if part is not NoneType)
+        members.append((name, expression(hint, item, names), may_lack))
+    parts, text = [], "{" + head
+    open_end = not members or members[-1][2]
+    for at, (name, made, may_lack) in enumerate(members):
+        if may_lack:
+            item = f"v.{name[1:-2]}"
+            parts += [literal(text), f"('' if {item} is None else {literal(name)}+{made}+',')"]
+            text = ""
         else:
-            members.append(f"{name}+{expression(hint, item, names)}+','")
-    joined = ",".join(members) + ("," if members else "")
-    source = f"def write(v):\n    text = ''.join(({joined}))\n    return '{{' + text[:-1] + '}}'\n"
-    exec(source, names)
-    write: Write = names["write"]
-    return write
+            parts += [literal(text + name), made]
+            text = "," if at + 1 < len(members) else ""
+    parts = [part for part in parts if part != "''"]
+    if open_end:
+        if text:
+            parts.append(literal(text))
+        return (
+            f"    text = ''.join(({','.join(parts)},))\n    return text.removesuffix(',') + '}}'\n"
+        )
+    parts.append(literal(text + "}"))
+    return f"    return ''.join(({','.join(parts)},))\n"
 
 
 def literal(text: str) -> str:

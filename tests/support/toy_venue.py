@@ -10,7 +10,7 @@ from marketmaker.core.position_manager import PositionManager
 from marketmaker.core.repair import SECOND_LOOK_NS
 from marketmaker.model.account import Position, VenueSnapshot
 from marketmaker.model.action import Action, CancelOrder, PlaceOrder, QueryOrder
-from marketmaker.model.client_order_id import TextForm
+from marketmaker.model.client_order_id import TEXT_MAX_SLOT, TEXT_SEQUENCES
 from marketmaker.model.event import (
     OrderMissing,
     OrderReported,
@@ -68,14 +68,14 @@ def make_manager(
     instrument: Instrument = ETH,
     memory: GridMemory | None = None,
     first_sequence: int = 1,
-    sequences: int = TextForm.sequences,
+    sequences: int = TEXT_SEQUENCES,
     order_lifetime_s: float | None = None,
 ) -> PositionManager:
     return PositionManager(
         instrument=instrument,
         settings=settings or grid_settings(),
         sequences=sequences,
-        max_slot=TextForm.max_slot,
+        max_slot=TEXT_MAX_SLOT,
         first_sequence=first_sequence,
         request_lifetime_s=5.0,
         order_lifetime_s=order_lifetime_s,

@@ -6,6 +6,7 @@ import pytest
 
 from marketmaker.model.client_order_id import (
     EPOCH_MS,
+    TEXT_MAX_SLOT,
     IntegerForm,
     TextForm,
     base36,
@@ -121,7 +122,7 @@ def test_a_tag_clashes_with_itself_and_not_with_one_of_another_hash() -> None:
 def test_the_slot_limits_are_as_documented() -> None:
     assert TextForm("mm").max_slot == 839_807
     assert [IntegerForm("mm", bits).max_slot for bits in (63, 48, 31)] == [65_535, 16_383, 2_047]
-    assert zigzag(-TextForm.max_slot) < zigzag(TextForm.max_slot) < 36**4
+    assert zigzag(-TEXT_MAX_SLOT) < zigzag(TEXT_MAX_SLOT) < 36**4
 
 
 def test_the_first_sequence_counts_milliseconds_and_wraps_in_the_short_forms() -> None:

@@ -21,7 +21,7 @@ from marketmaker.errors import ConfigError
 from scripts.compile_core import made_ready
 
 ROOT = Path(__file__).resolve().parents[2]
-HERE = {name: compiled.hash_of(path) for name, path in compiled.modules_to_compile().items()}
+HERE = compiled.hashes()
 
 
 def build(folder: Path, **changes: object) -> Path:
@@ -29,6 +29,16 @@ def build(folder: Path, **changes: object) -> Path:
     manifest = {"python": sysconfig.get_config_var("EXT_SUFFIX"), "sources": HERE, **changes}
     (folder / compiled.MANIFEST).write_text(json.dumps(manifest))
     return folder
+
+
+@pytest.mark.parametrize(("name", "path"), compiled.modules_to_compile().items())
+def test_nothing_that_is_compiled_waits_inside_a_finally(name: str, path: Path) -> None:
+    """Compiled, it would forget the exception that was on its way: a cancellation would end in silence."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for step in node.finalbody if isinstance(node, ast.Try) else ():
+            waits = (ast.Await, ast.AsyncWith, ast.AsyncFor)
+            found = [each for each in ast.walk(step) if isinstance(each, waits)]
+            assert found == [], f"{name}:{found[0].lineno}"
 
 
 def test_a_build_of_exactly_these_sources_is_taken(tmp_path: Path) -> None:

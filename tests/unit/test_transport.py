@@ -14,7 +14,8 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from marketmaker.adapters.backoff import Backoff
 from marketmaker.adapters.http import Answer, HttpClient
-from marketmaker.adapters.websocket import Link, Session, Timing, dial_picows
+from marketmaker.adapters.picows_socket import dial_picows
+from marketmaker.adapters.websocket import Link, Session, Timing
 from marketmaker.errors import NotSent, OutcomeUnknown, Rejected, StreamBroken, VenueError
 from tests.support.fakes import run_virtual
 
