@@ -27,7 +27,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from marketmaker import __version__, logs
+from marketmaker import __version__, compiled, logs
 from marketmaker.adapters import addresses_of
 from marketmaker.cli.table import aligned
 from marketmaker.config import Configuration, load_configuration
@@ -111,6 +111,7 @@ def examine(path: str, *, offline: bool) -> Iterator[Finding]:
     settings = configuration.settings
     logs.register_secrets((*configuration.secrets, *secrets_in(settings.ledger)))
     yield ok("config", f"{configuration.name}: no mistakes found")
+    yield look_at_core()
     yield from look_at_packages(settings)
     yield from look_at_permissions(configuration, path)
     yield from look_at_disk(settings)
@@ -137,6 +138,18 @@ def look_at_program() -> Iterator[Finding]:
         yield ok("versions", f"marketmaker {__version__}, Python {version}, {platform.platform()}")
     if os.geteuid() == 0:
         yield note("permissions", "this runs as root", "let a user of its own run it: see the unit")
+
+
+def look_at_core() -> Finding:
+    """Whether `run` takes a compiled core: one that was built from other sources is as good as none."""
+    if compiled.VARIABLE in os.environ:
+        return note("versions", f"core: {compiled.which()}")
+    try:
+        compiled.check_build(compiled.BUILD)
+    except ConfigError as error:
+        why, _, advice = str(error).partition("; ")
+        return note("versions", f"run takes plain Python, not the compiled core: {why}", advice)
+    return ok("versions", f"run takes the compiled core of {compiled.BUILD}")
 
 
 def look_at_packages(settings: Settings) -> Iterator[Finding]:

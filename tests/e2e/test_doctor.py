@@ -6,13 +6,14 @@ import json
 import os
 import shutil
 import socket
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from marketmaker import doctor
+from marketmaker import compiled, doctor
 from marketmaker.config import load_configuration
 from tests.support.daemon import run_command
 from tests.support.live import CREDENTIALS, VenueProcess, live_configuration
@@ -49,6 +50,28 @@ def problems(path: Path) -> list[str]:
         for state, text in rows
         if state == "problem"
     ]
+
+
+def test_a_compiled_core_that_is_missing_or_of_other_sources_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(compiled.VARIABLE, raising=False)
+    monkeypatch.setattr(compiled, "BUILD", tmp_path)
+    manifest = {"python": sysconfig.get_config_var("EXT_SUFFIX"), "sources": compiled.hashes()}
+
+    def told() -> tuple[str, str]:
+        found = doctor.look_at_core()
+        return found.state, doctor.told(found)
+
+    plain = "run takes plain Python, not the compiled core"
+    assert told() == ("note", f"{plain}: {tmp_path}: no compiled core; run `make compile`")
+    (tmp_path / compiled.MANIFEST).write_text(json.dumps({**manifest, "sources": {}}))
+    assert told() == (
+        "note",
+        f"{plain}: {tmp_path}: made from other sources; run `make compile` again",
+    )
+    (tmp_path / compiled.MANIFEST).write_text(json.dumps(manifest))
+    assert told() == ("ok", f"run takes the compiled core of {tmp_path}")
 
 
 def test_a_fit_machine_has_no_problem(tmp_path: Path) -> None:
