@@ -4,8 +4,8 @@
 
 Every client trades on `marketmaker.loopback.stopwatch`, a process of its own, which takes the time from the first byte of
 a trade to the last of the order. The daemon is `marketmaker run` with journal, state, ledger and risk monitor on; `floor`
-is the least that Python can do (`live_floor.py`), `ccxt` is ccxt.pro watching trades and creating orders with its limiter
-off (`live_ccxt.py`), `nautilus` nautilus_trader when NAUTILUS_PYTHON names an interpreter that has it
+is the least that Python can do (`live_floor.py`), `ccxt` is ccxt.pro watching trades and its orders and creating orders
+with its limiter off (`live_ccxt.py`), `ccxt-blind` the same without hearing what becomes of them, `nautilus` nautilus_trader when NAUTILUS_PYTHON names an interpreter that has it
 (`live_nautilus.py`). `daemon` runs the compiled core where `make compile` built one, as `marketmaker run` does; then
 `plain` is the same on plain Python. Clients take turns within a round, and a ratio is the median over
 rounds of a client's figure over the floor's in the same round, so that a busy machine disturbs all alike. With the right
@@ -67,6 +67,9 @@ def command(client: str, port: int, directory: str, scenario: Scenario) -> list[
                 configuration(port=port, symbols=symbols, levels=levels, directory=directory)
             )
             return [sys.executable, "-m", "marketmaker", "run", str(path)]
+        case "ccxt" | "ccxt-blind":
+            script = [str(HERE / "live_ccxt.py"), str(port), symbols[0], offset]
+            return [sys.executable, *script, *(["blind"] if client == "ccxt-blind" else [])]
         case "nautilus":
             python = os.environ["NAUTILUS_PYTHON"]
             return [python, str(HERE / "live_nautilus.py"), str(port), symbols[0], offset]
@@ -243,14 +246,14 @@ def main() -> None:
     parser.add_argument(
         "--ticks", type=int, help="measured ticks of a run, instead of each scenario's"
     )
-    parser.add_argument("--clients", default="floor,daemon,plain,ccxt,nautilus")
+    parser.add_argument("--clients", default="floor,daemon,plain,ccxt,ccxt-blind,nautilus")
     parser.add_argument("--only", default="closed,paced,many,burst,quiet,stop,parts")
     parser.add_argument("--no-priority", action="store_true")
     args = parser.parse_args()
     prefix = ahead(not args.no_priority)
     clients = args.clients.split(",")
-    if importlib.util.find_spec("ccxt") is None and "ccxt" in clients:
-        clients.remove("ccxt")
+    if importlib.util.find_spec("ccxt") is None:
+        clients = [client for client in clients if not client.startswith("ccxt")]
     if not built() and "plain" in clients:
         clients.remove("plain")
     if "NAUTILUS_PYTHON" not in os.environ and "nautilus" in clients:
@@ -265,7 +268,8 @@ def main() -> None:
             )
         elif name == "parts":
             for part in ("live_sign.py", "live_quiet.py"):
-                subprocess.run([sys.executable, str(HERE / part)], check=True)
+                env = {**os.environ, VARIABLE: "1"} if built() else None
+                subprocess.run([*prefix, sys.executable, str(HERE / part)], check=True, env=env)
         else:
             scenario = dict(SCENARIOS[name])
             if args.ticks:

@@ -1,10 +1,13 @@
 """ccxt.pro: watch trades, and create a post-only order a fixed distance below each, limiter off.
 
-python benchmarks/live_ccxt.py PORT SYMBOL OFFSET_TICKS
+    python benchmarks/live_ccxt.py PORT SYMBOL OFFSET_TICKS [blind]
+
+It also watches its orders, as whoever trades must: that is how it hears of a fill. `blind` leaves that out.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import Any
 
@@ -40,9 +43,18 @@ async def main() -> None:
     await exchange.load_markets()
     market = next(name for name, row in exchange.markets.items() if row["id"] == SYMBOL)
     number = 0
+
+    async def hear_orders() -> None:
+        while True:
+            for order in await exchange.watch_orders(market):
+                assert order["status"]
+
+    hearing = None if "blind" in sys.argv else asyncio.create_task(hear_orders())
     try:
         while True:
             trades = await exchange.watch_trades(market)
+            if hearing is not None and hearing.done():
+                hearing.result()
             price = trades[-1]["price"] - OFFSET
             number += 1
             await exchange.create_order(

@@ -17,7 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from marketmaker.adapters.binance import LIVE, Binance
 from marketmaker.adapters.contract import Contract
+from marketmaker.adapters.feeds import PriceFeed
 from marketmaker.adapters.websocket import Link
+from marketmaker.compiled import which
 from marketmaker.model.event import Event
 from marketmaker.model.instrument import Instrument
 from marketmaker.model.settings import Credentials, PriceMonitorSettings
@@ -63,25 +65,23 @@ async def main() -> None:
     queue = EventQueue(turn=turn)
     monitor = PriceMonitor(PriceMonitorSettings(), queue, clock, name="ETHUSDT", confirming=True)
     queue.quiet_band = (MIDDLE - REACH, MIDDLE + REACH)
-    with adapter._price_feeds.joined("ETHUSDT", Contract(INSTRUMENT), monitor, lambda: None):
-        monitor.stream_up()
-        link, hear = Link(1), adapter._prices._hear
-        frames = [
-            frame(MIDDLE + number % 50, 1_767_225_600_000 + number) for number in range(TRADES)
-        ]
-        hear(link, frames[0])
-        while queue.poll() is not None:
-            pass
-        queue.serve(never, failed)
-        rounds = []
-        for _ in range(ROUNDS):
-            began = thread_time_ns()
-            for text in frames:
-                hear(link, text)
-            rounds.append((thread_time_ns() - began) / TRADES / 1000)
+    adapter._price_feeds.of["ETHUSDT"] = PriceFeed(Contract(INSTRUMENT), [monitor])
+    monitor.stream_up()
+    link, hear = Link(1), adapter._prices._hear
+    frames = [frame(MIDDLE + number % 50, 1_767_225_600_000 + number) for number in range(TRADES)]
+    hear(link, frames[0])
+    while queue.poll() is not None:
+        pass
+    queue.serve(never, failed)
+    rounds = []
+    for _ in range(ROUNDS):
+        began = thread_time_ns()
+        for text in frames:
+            hear(link, text)
+        rounds.append((thread_time_ns() - began) / TRADES / 1000)
     print(
         f"\nquiet trade, frame to done: {statistics.median(rounds):.2f} us of CPU"
-        f" ({queue.prices_quiet} of {queue.prices_seen} prices were quiet)"
+        f" ({queue.prices_quiet} of {queue.prices_seen} prices were quiet; core: {which()})"
     )
 
 
