@@ -71,11 +71,11 @@ class OrderNews:
             return
         if report.venue_order_id:
             order.venue_order_id = report.venue_order_id
-        cumulative = order.qty_lots if report.status is FILLED else report.filled_lots
+        filled = order.qty_lots if report.status is FILLED else report.filled_lots
+        filled = max(filled, report.filled_lots)
         stale = report.filled_lots < order.booked_lots and slot.state is LOCKED
-        cumulative = max(cumulative, report.filled_lots)
-        if report.fill is not None or cumulative > order.booked_lots:
-            self.grid.book(slot, order, cumulative, report)
+        if report.fill is not None or filled > order.booked_lots:
+            self.grid.book(slot, order, filled, report)
         order.missing = 0
         order.gone_ns = 0
         if report.status is OPEN and order.booked_lots < order.qty_lots:

@@ -118,14 +118,12 @@ MUTANTS = (
         (
             NEWS,
             """        slot = self.grid.live.get(name.sequence)
-        if slot is None or slot.order is None or slot.order.client_order_id != name:
-            self.hear_of_other(report, name)
-            return
+        order = None if slot is None else slot.order
+        if slot is None or order is None or not same_order(order.client_order_id, name):
 """,
             """        slot = self.grid.slots.get(name.slot)
-        if slot is None or slot.order is None or slot.order.side is not name.side:
-            self.hear_of_other(report, name)
-            return
+        order = None if slot is None else slot.order
+        if slot is None or order is None or order.side is not name.side:
 """,
         ),
     ),
@@ -144,9 +142,9 @@ MUTANTS = (
         "F3",
         (
             NEWS,
-            "        self.grid.book(slot, order, max(cumulative, report.filled_lots), report)\n",
-            """        if report.status is not OrderStatus.CANCELLED:
-            self.grid.book(slot, order, max(cumulative, report.filled_lots), report)
+            """        if report.fill is not None or filled > order.booked_lots:
+""",
+            """        if report.status is not OrderStatus.CANCELLED and filled > order.booked_lots:
 """,
         ),
     ),
