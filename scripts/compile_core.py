@@ -9,9 +9,9 @@ holds, so a stale build cannot stand in for newer code.
 The package is copied and the chosen modules are made ready for the compiler in the copy. That changes how values are
 built, not one rule: mypyc leaves the `__init__` of a dataclass to the interpreter, which is most of what a small
 message costs, so each dataclass gets the `__init__` that `@dataclass` would write for it, written out. Everything else
-that the decorator does (fields, frozen, comparison, repr) it goes on doing. And each
-is told to be `acyclic`: none of these messages and records can lead back to itself, so Python's collector need not know
-of them; one freed instance of each is kept for the next to take.
+that the decorator does (fields, frozen, comparison, repr) it goes on doing. And each of
+the backtest's rooms is told to be `acyclic`: none of these messages and records can lead back to itself, so Python's
+collector need not know of them; one freed instance of each is kept for the next to take.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ IMPORTS = [
     "if TYPE_CHECKING:",
     "    from mypy_extensions import mypyc_attr",
 ]
+ACYCLIC = {"model", "core", "sim", "backtest"}
+"""Rooms without futures and callbacks."""
 HOW_KEPT = "@mypyc_attr(acyclic=True, free_list_len=1)"
 
 COMPILER = {
@@ -88,7 +90,9 @@ def main() -> int:
     shutil.copy(ROOT / "pyproject.toml", work)
     for source in modules.values():
         copy = work / source.relative_to(ROOT)
-        copy.write_text(made_ready(source.read_text(encoding="utf-8")), encoding="utf-8")
+        acyclic = source.parent.name in ACYCLIC
+        ready = made_ready(source.read_text(encoding="utf-8"), acyclic=acyclic)
+        copy.write_text(ready, encoding="utf-8")
     (work / MADE_WRITERS).write_text(line_writers.source(), encoding="utf-8")
     core, live = [], [MADE_WRITERS]
     for name, source in modules.items():
@@ -107,18 +111,18 @@ def main() -> int:
     return 0
 
 
-def made_ready(source: str) -> str:
-    """The module with every dataclass's `__init__` written out."""
+def made_ready(source: str, *, acyclic: bool = True) -> str:
+    """The module with every dataclass's `__init__` written out. `acyclic`: none of them can lead back to itself."""
     tree = ast.parse(source)
     lines = source.splitlines()
     edits: list[tuple[int, int, list[str]]] = []
     for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+        if acyclic and isinstance(node, ast.ImportFrom) and node.module == "__future__":
             edits.append((node.lineno, node.lineno, IMPORTS))
         if isinstance(node, ast.ClassDef):
             decorator = next(filter(is_dataclass, node.decorator_list), None)
             if decorator is not None:
-                edits += edits_of(node, decorator)
+                edits += edits_of(node, decorator, [HOW_KEPT] if acyclic else [])
     for first, last, new in sorted(edits, reverse=True):
         lines[first:last] = new
     return "\n".join(lines) + "\n"
@@ -129,15 +133,17 @@ def is_dataclass(node: ast.expr) -> bool:
     return isinstance(called, ast.Name) and called.id == "dataclass"
 
 
-def edits_of(node: ast.ClassDef, decorator: ast.expr) -> Iterator[tuple[int, int, list[str]]]:
-    """(first line, line after the last, new lines), counted from 0."""
+def edits_of(
+    node: ast.ClassDef, decorator: ast.expr, more: list[str]
+) -> Iterator[tuple[int, int, list[str]]]:
+    """(first line, line after the last, new lines), counted from 0. `more`: lines before the decorator."""
     options = {}
     if isinstance(decorator, ast.Call):
         options = {each.arg: ast.unparse(each.value) for each in decorator.keywords if each.arg}
     options.pop("slots", None)
     options["init"] = "False"
     told = ", ".join(f"{name}={value}" for name, value in options.items())
-    yield decorator.lineno - 1, decorator.end_lineno or 0, [HOW_KEPT, f"@dataclass({told})"]
+    yield decorator.lineno - 1, decorator.end_lineno or 0, [*more, f"@dataclass({told})"]
     fields = [
         each
         for each in node.body
