@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import import_module
 from itertools import pairwise
 from multiprocessing.connection import wait
@@ -63,6 +63,20 @@ class Job:
     rows: int
     parts: int
     identity: str
+
+    def __reduce__(self) -> tuple[Callable[..., Job], tuple[dict[str, Any], dict[str, Any]]]:
+        """On its way to a worker: compiled records, as the instrument's is, are made anew there from their values."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        instrument = own.pop("instrument")
+        values = {each.name: getattr(instrument, each.name) for each in fields(instrument)}
+        return unpacked, (own, {name: values[name] for name in values if name not in DERIVED})
+
+
+DERIVED = {each.name for each in fields(Instrument) if not each.init}
+
+
+def unpacked(own: dict[str, Any], instrument: dict[str, Any]) -> Job:
+    return Job(instrument=Instrument(**instrument), **own)
 
 
 def cuts(rows: int, parts: int) -> list[tuple[int, int]]:

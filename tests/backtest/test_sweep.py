@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import pickle
 import random
 import signal
 from pathlib import Path
@@ -17,6 +19,8 @@ pytest.importorskip("optuna")
 from marketmaker.__main__ import main
 from marketmaker.config import load_settings, settings_from_text
 from marketmaker.errors import ConfigError
+from marketmaker.model.settings import InstrumentSettings, PaperSettings
+from marketmaker.sim.instruments import paper_instrument
 from marketmaker.sweep import workers
 from marketmaker.sweep.forward import front_of, in_sample, judge
 from marketmaker.sweep.search import Search
@@ -370,3 +374,22 @@ risk:
     assert after.symbols[1] == before.symbols[1]
     assert after.symbols[0].grid == with_params(before.symbols[0].grid, params)
     assert (after.credentials, after.risk) == (before.credentials, before.risk)
+
+
+def test_a_job_reaches_a_worker_as_it_was_sent() -> None:
+    """Values alone travel: a compiled record cannot be unpickled."""
+    job = workers.Job(
+        instrument=paper_instrument("XRPUSDT", InstrumentSettings(), PaperSettings()),
+        paper=PaperSettings(),
+        cleanup_interval_s=10.0,
+        funding=None,
+        options=argparse.Namespace(data=["trades.parquet"]),
+        rows=400,
+        parts=5,
+        identity="one",
+    )
+    assert pickle.loads(pickle.dumps(job)) == job
+    make, (_, instrument) = job.__reduce__()
+    assert make is workers.unpacked
+    assert instrument["name"] == "XRPUSDT"
+    assert "quantum" not in instrument
