@@ -29,22 +29,12 @@ class Taken(NamedTuple):
     make: Callable[..., Values]
     subject: tuple[Any, ...]
 
-    @property
-    def whole(self) -> bool:
-        """An order from its beginning to its end."""
-        return self.kind == "placed" and isinstance(self.subject[-1], RecordOrderEnd)
-
     def values(self, book_id: int) -> Values:
         values = self.make(*self.subject)
         values["book_id"] = book_id
         if self.kind != "instrument":
             values["number"] = self.number
         return values
-
-
-def with_end(begun: Taken, end: RecordOrderEnd) -> Taken:
-    """An order's row with what became of it."""
-    return begun._replace(subject=(*begun.subject, end))
 
 
 class Sorting:
@@ -64,7 +54,9 @@ class Sorting:
             elif kind == "ended":
                 place = placed.pop(order_key(*taken.subject), None)
                 if place is not None:
-                    found["placed"][place] = with_end(found["placed"][place], taken.subject[1])
+                    begun = found["placed"][place]
+                    whole = (*begun.subject, taken.subject[1])
+                    found["placed"][place] = begun._replace(subject=whole)
                     continue
             rows.append(taken)
 

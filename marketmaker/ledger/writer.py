@@ -50,24 +50,22 @@ from marketmaker.ledger.taken import (
     funding_values,
     gap_values,
     instrument_values,
-    order_key,
     placed_values,
     position_values,
     quoting_values,
     trade_values,
-    with_end,
 )
 from marketmaker.ledger.url import is_sqlite, shown
 from marketmaker.model.action import Action, PlaceOrder, RecordFill, RecordOrderEnd
 from marketmaker.model.equity import EquityReading
 from marketmaker.model.event import Event, FundingBooked, OrderReported, SnapshotTaken
 from marketmaker.model.instrument import Instrument
-from marketmaker.model.order import ClientOrderId, Fill
+from marketmaker.model.order import Fill
 
 FLUSH_INTERVAL_S = 1.0
 PATIENCE_S = 5.0
 BATCH_ROWS = 5_000
-ROWS_AT_ONCE, ROWS_SORTED_AT_ONCE, MADE_AT_ONCE, PAUSES_MAX = 4, 32, 128, 512
+ROWS_AT_ONCE, ROWS_SORTED_AT_ONCE, PAUSES_MAX = 4, 32, 512
 GIVE_WAY_S = 0.0025
 """After so many rows the event loop goes on with other things: orders must not wait for what is written down about them.
 A batch takes not much longer than its greatest number of pauses."""
@@ -132,8 +130,6 @@ class Ledger:
         self._gap_rows = 0
         self._gap_since_ns: dict[str, int] = {}
         self._quoting: dict[str, Quoting] = {}
-        self._begun: dict[tuple[str, ClientOrderId], Taken] = {}
-        self._made: dict[int, str] = {}
         self._statements = statements(self.engine.dialect.name)
         self._in_one = {
             kind: InOneStatement(statement, self.engine.dialect)
@@ -191,7 +187,6 @@ class Ledger:
         """Writes all that is waiting; what the database refuses goes on waiting."""
         while self._waiting or self._troubled_since_s is not None:
             batch = list(islice(self._waiting, BATCH_ROWS))
-            self._begun.clear()
             problem = await self._attempt(batch, await self._prepare(batch))
             now_s = asyncio.get_running_loop().time()
             if problem:
@@ -201,7 +196,7 @@ class Ledger:
                     self._fail(problem)
                 return
             for _ in batch:
-                self._made.pop(self._waiting.popleft().number, None)
+                self._waiting.popleft()
             self._settle()
 
     async def close(self, timeout_s: float) -> str:
@@ -251,7 +246,7 @@ class Ledger:
             match action:
                 case PlaceOrder():
                     # A client order id that is used again (the short forms wrap) tells of its last order only.
-                    taken = self._take(
+                    self._take(
                         "placed",
                         placed_values,
                         instrument,
@@ -259,26 +254,10 @@ class Ledger:
                         action.reason,
                         event.ts_ns,
                     )
-                    if taken is not None:
-                        self._begun[order_key(instrument, action.order)] = taken
                 case RecordFill():
                     self._record_booking(instrument, action)
                 case RecordOrderEnd():
                     self._take("ended", ended_values, instrument, action)
-                    self._make_whole(instrument, action)
-
-    def _make_whole(self, instrument: Instrument, end: RecordOrderEnd) -> None:
-        """The text of an order that has begun and ended since the last batch, made while nothing waits for it: the event of
-        an end comes after the orders that it calls for have left."""
-        begun = self._begun.pop(order_key(instrument, end), None)
-        in_one = self._in_one.get("placed")
-        if begun is None or in_one is None:
-            return
-        values = with_end(begun, end).values(self._book_id)
-        with suppress(
-            ValueError, OverflowError
-        ):  # an odd one is met again when its batch is written
-            self._made[begun.number] = in_one.group(values).text((values,))
 
     def record_instrument(self, instrument: Instrument) -> None:
         self._take("instrument", instrument_values, instrument)
@@ -325,16 +304,14 @@ class Ledger:
         known.told_ns = until_ns
         self._take("quoting", quoting_values, instrument, known.since_ns, until_ns, known.state)
 
-    def _take(self, kind: str, make: Callable[..., Values], *subject: Any) -> Taken | None:
+    def _take(self, kind: str, make: Callable[..., Values], *subject: Any) -> None:
         if len(self._waiting) >= MAX_WAITING_ROWS:
             self._lose(kind, subject)
-            return None
+            return
         number = self._next_number
         if kind != "instrument":
             self._next_number = number + 1
-        taken = Taken(kind, number, make, subject)
-        self._waiting.append(taken)
-        return taken
+        self._waiting.append(Taken(kind, number, make, subject))
 
     def _lose(self, kind: str, subject: tuple[Any, ...]) -> None:
         self.lost_rows += 1
@@ -362,20 +339,12 @@ class Ledger:
                 statement, in_one = self._statements[kind], self._in_one.get(kind)
                 made: list[Values] = []
                 texts: list[str] = []
-                most = max(ROWS_AT_ONCE, len(rows) // PAUSES_MAX)
-                for few in slices(rows, MADE_AT_ONCE):
-                    known = [self._made.get(row.number) if row.whole else None for row in few]
-                    for at, row in enumerate(few):
-                        text = known[at]
-                        if text is not None:
-                            texts.append(text)
-                            continue
-                        values = row.values(self._book_id)
-                        made.append(values)
-                        if in_one is not None:
-                            texts.append(in_one.group(values).text((values,)))
-                        if len(made) % most == 0:
-                            await self._give_way()
+                for few in slices(rows, max(ROWS_AT_ONCE, len(rows) // PAUSES_MAX)):
+                    values = [row.values(self._book_id) for row in few]
+                    if in_one is None:
+                        made += values
+                    else:
+                        texts.append(in_one.group(values[0]).text(values))
                     await self._give_way()
                 if in_one is None:
                     ready.append((statement, made))
