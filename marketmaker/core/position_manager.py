@@ -801,12 +801,10 @@ class PositionManager:
         )
         if record is None:
             return
-        if not order.recovered:
-            if order.booked_lots == order.trade_lots:
-                if self.untold:
-                    self.untold.pop(order.client_order_id.sequence, None)
-            else:
-                self.untold[order.client_order_id.sequence] = order
+        if order.booked_lots != order.trade_lots:
+            self.untold[order.client_order_id.sequence] = order
+        elif self.untold and not order.recovered:
+            self.untold.pop(order.client_order_id.sequence, None)
         self.actions.append(record)
         if record.trade_id:
             self.note_trade(record)

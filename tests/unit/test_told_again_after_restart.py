@@ -1,7 +1,7 @@
 """What a process booked, and what is told of the same orders to the next one: everything once, whatever tells it.
 
 Found by the simulation: a quantity booked from a query, without its trade, was booked again from the trade after a
-crash (seed 280); a position left to the owner was taken from the slots by the next process (seed 285).
+crash (seed 280), or from an earlier trade of its order (seed 712); a position left to the owner was taken from the slots by the next process (seed 285).
 """
 
 from __future__ import annotations
@@ -76,6 +76,27 @@ def test_a_quantity_booked_without_its_trade_is_not_booked_again_from_the_trade(
     assert venue.manager.books.inventory_lots == lots
     assert venue.manager.repair.foreign_lots == 0
     assert not venue.manager.untold
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["still open", "over by then"])
+def test_an_order_met_by_its_last_trade_alone_is_not_booked_again_from_the_earlier_one(
+    ended: bool,
+) -> None:
+    """Seed 712: the process after a crash heard of an order first by a trade, with all that had filled before; it was
+    killed before the earlier trade was told, and the one after it took that for new."""
+    venue = running(on_position_difference=PositionPolicy.IGNORE)
+    toy = best_bid(venue)
+    memory = memory_of(venue)
+    venue.trade(toy, 12)
+    restart(venue, memory, on_position_difference=PositionPolicy.IGNORE)
+    venue.deliver(venue.trade(toy, 5))
+    if ended:
+        venue.end(toy, EndReason.VENUE)
+    assert venue.manager.books.inventory_lots == 17
+    restart(venue, memory_of(venue), on_position_difference=PositionPolicy.IGNORE)
+    settle(venue)
+    assert venue.manager.books.inventory_lots == 17 == venue.position
+    assert venue.manager.repair.foreign_lots == 0
 
 
 def test_the_price_of_a_trade_told_only_after_the_restart_is_the_one_that_counts() -> None:
