@@ -368,7 +368,7 @@ def break_core(run: Run, name: str) -> None:
     def decide(event: Event) -> Any:
         raise InvariantBroken("broken on purpose")
 
-    run.symbol(name).manager.decide = decide  # type: ignore[method-assign]
+    run.symbol(name).engine._decide = decide
 
 
 @on_virtual_time
