@@ -51,6 +51,7 @@ setup(name="marketmaker", packages=[], ext_modules=modules)
 waits in which others have the processor's caches: there small code is quick code (-O1: 10 % less time than -O2)."""
 
 CORE = ("model", "core", "sim", "backtest")
+"""Rooms without futures and callbacks: they are also told to be acyclic."""
 
 MADE_WRITERS = "marketmaker/runtime/made_writers.py"
 
@@ -59,8 +60,6 @@ IMPORTS = [
     "if TYPE_CHECKING:",
     "    from mypy_extensions import mypyc_attr",
 ]
-ACYCLIC = {"model", "core", "sim", "backtest"}
-"""Rooms without futures and callbacks."""
 HOW_KEPT = "@mypyc_attr(acyclic=True, free_list_len=1)"
 
 COMPILER = {
@@ -90,7 +89,7 @@ def main() -> int:
     shutil.copy(ROOT / "pyproject.toml", work)
     for source in modules.values():
         copy = work / source.relative_to(ROOT)
-        acyclic = source.parent.name in ACYCLIC
+        acyclic = source.parent.name in CORE
         ready = made_ready(source.read_text(encoding="utf-8"), acyclic=acyclic)
         copy.write_text(ready, encoding="utf-8")
     (work / MADE_WRITERS).write_text(line_writers.source(), encoding="utf-8")

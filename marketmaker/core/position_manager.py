@@ -934,8 +934,7 @@ class PositionManager:
         if event.payment_id in self.payments:
             return
         self.payments[event.payment_id] = None
-        if len(self.payments) > REMEMBERED_PAYMENTS:
-            self.payments.pop(next(iter(self.payments)))
+        drop_oldest(self.payments, len(self.payments) - REMEMBERED_PAYMENTS)
         self.books.funding += event.amount
 
     def on_cleanup(self, event: CleanupDue) -> None:

@@ -331,8 +331,8 @@ class Exchange:
         lots = market.holding.lots
         if market.reducing_buys > max(0, -lots):
             self._trim(market, BUY, max(0, -lots), now_ns)
-        if market.reducing_sells > max(0, market.holding.lots):
-            self._trim(market, SELL, max(0, market.holding.lots), now_ns)
+        if market.reducing_sells > max(0, lots):
+            self._trim(market, SELL, max(0, lots), now_ns)
 
     def _trim(self, market: Market, side: Side, reducible: int, now_ns: int) -> None:
         for order in reversed(tuple(market.open_orders.values())):

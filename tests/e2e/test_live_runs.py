@@ -60,10 +60,7 @@ def test_more_signals_change_nothing(tmp_path: Path) -> None:
         daemon = Daemon(tmp_path, live_configuration(venue, tmp_path)).start()
         try:
             daemon.wait_until_it_trades()
-            while daemon.process is not None and daemon.process.poll() is None:
-                daemon.send(signal.SIGTERM)
-                time.sleep(0.001)
-            ended = daemon.finish()
+            ended = daemon.pelt(signal.SIGTERM)
         finally:
             daemon.kill()
         assert books(ended) == []

@@ -101,11 +101,7 @@ def test_more_signals_change_nothing(tmp_path: Path) -> None:
     try:
         daemon.wait_until_it_minds_signals()
         time.sleep(0.8)
-        while daemon.process is not None and daemon.process.poll() is None:
-            daemon.send(signal.SIGINT)
-            daemon.send(signal.SIGTERM)
-            time.sleep(0.001)
-        ended = daemon.finish()
+        ended = daemon.pelt(signal.SIGINT, signal.SIGTERM)
     finally:
         daemon.kill()
     assert problems_of_books(ended) == []

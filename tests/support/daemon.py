@@ -122,6 +122,14 @@ class Daemon:
         assert self.process is not None
         self.process.send_signal(number)
 
+    def pelt(self, *signals: signal.Signals) -> Ended:
+        """All of them every millisecond, until it has ended."""
+        while self.process is not None and self.process.poll() is None:
+            for each in signals:
+                self.send(each)
+            time.sleep(0.001)
+        return self.finish()
+
     def finish(self, timeout_s: float = TIMEOUT_S) -> Ended:
         assert self.process is not None
         try:
