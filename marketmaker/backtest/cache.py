@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from marketmaker.backtest.arrays import MarketData
 from marketmaker.backtest.index import PriceIndex
 
-FORMAT = 2
+FORMAT = 3
 SUFFIX = ".mmcache"
 WORTH_KEEPING = 100_000
 """Rows; fewer are read faster than anybody notices."""

@@ -47,6 +47,7 @@ from marketmaker.model.action import (
     QueryOrder,
     RaiseAlert,
     RecordFill,
+    RecordOrderEnd,
     TakeSnapshot,
 )
 from marketmaker.model.client_order_id import TEXT_MAX_SLOT, TEXT_SEQUENCES, first_sequence
@@ -69,6 +70,7 @@ from marketmaker.model.order import ClientOrderId, Fill, OrderReport, Side
 from marketmaker.model.settings import GridSettings, GridSide, PaperSettings
 from marketmaker.sim.account import FundingPayment
 from marketmaker.sim.exchange import Exchange, News
+from marketmaker.sim.matching import QUEUE
 
 NS_PER_S = 1_000_000_000
 REQUEST_LIFETIME_S = 5.0
@@ -188,6 +190,8 @@ class Bench:
             tell_positions=False,
         )
         self.market = self.exchange.market(instrument.name)
+        self._by_quantity = self.market.matcher.model is QUEUE
+        """Whether it matters how much was traded."""
         self.now_ns = int(data.ts_ns[0])
         self.manager = manager or PositionManager(
             instrument=instrument,
@@ -252,7 +256,8 @@ class Bench:
         at_ns, price = self.times[place], self._price[place]
         self.now_ns = ts_ns = max(self.now_ns, at_ns)
         if self._one_price:
-            self.exchange.trade(self.market, price, self._qty[place], at_ns)
+            lots = self._qty[place] if self._by_quantity else 0
+            self.exchange.trade(self.market, price, lots, at_ns)
         else:
             self._apply(place)
         if self._inbox:
@@ -385,6 +390,8 @@ class Bench:
             self._journal.decided(0, actions)
         for action in actions:
             kind = type(action)
+            if kind is RecordOrderEnd:
+                continue
             if kind is PlaceOrder or kind is CancelOrder:
                 self._send(action)  # type: ignore[arg-type]
             elif kind is RecordFill:

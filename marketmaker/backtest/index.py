@@ -1,18 +1,20 @@
 """Where a price next leaves a band: an index over the lowest and highest price of every event.
 
     level 0   the events themselves
-    level 1   lowest and highest of each 8 events
-    level 2   lowest and highest of each 64 events, and so on up to 8 blocks or fewer
+    level 1   lowest and highest of each 16 events
+    level 2   lowest and highest of each 256 events, and so on up to 16 blocks or fewer
 
 A search looks at the rest of its block, then at the block's neighbours, then at whole blocks of blocks, and comes down
 again where one of them holds a hit: its cost grows with the logarithm of the distance, not with the distance. Most
 searches end within a few hundred events, where looking at a few dozen numbers one by one is cheaper than one call into
-numpy; so the events are copied into arrays of Python's own and the blocks are lists of plain integers.
+numpy. So the blocks are lists of plain integers, and of every event one byte is kept: how far its lowest lies above its
+block's lowest, and its highest below its block's highest. A byte is what compiled code reads fastest, and 255 says that
+the event itself has to be looked at.
 """
 
 from __future__ import annotations
 
-from array import array
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -20,8 +22,9 @@ from numpy.typing import NDArray
 
 Prices = NDArray[np.signedinteger[Any]]
 
-FAN_BITS: Final = 3
+FAN_BITS: Final = 4
 FAN_OUT: Final = 1 << FAN_BITS
+FAR: Final = 255
 
 
 class PriceIndex:
@@ -33,22 +36,21 @@ class PriceIndex:
         self.high = high
         self.size = len(low)
         self.blocks = build_blocks(low, high) if blocks is None else blocks
-        lists: list[list[int]] = [block.tolist() for block in self.blocks]
+        self._above, self._below = self.blocks[0].tobytes(), self.blocks[1].tobytes()
+        lists: list[list[int]] = [block.tolist() for block in self.blocks[2:]]
         self._lows = lists[::2]
         self._highs = lists[1::2]
-        self._one_price = low is high
-        self._low_events = events_of(low)
-        self._high_events = self._low_events if self._one_price else events_of(high)
+        self._low_events = memoryview(low)  # type: ignore[arg-type]
+        self._high_events = memoryview(high)  # type: ignore[arg-type]
 
     def next_outside(self, start: int, low: int, high: int) -> int:
         """The first event at or after `start` that reaches down to `low` or up to `high`; `size` when none does."""
         size = self.size
         block = start >> FAN_BITS
         if start & (FAN_OUT - 1):
-            if self._lows[0][block] <= low or self._highs[0][block] >= high:
-                place = self._first_event(start, min((block + 1) << FAN_BITS, size), low, high)
-                if place >= 0:
-                    return place
+            place = self._first_event(start, block, low, high)
+            if place >= 0:
+                return place
             block += 1
         level = 0
         while level < len(self._lows):
@@ -72,34 +74,55 @@ class PriceIndex:
             block <<= FAN_BITS
             while not (lows[block] <= low or highs[block] >= high):
                 block += 1
-        first = block << FAN_BITS
-        return self._first_event(first, min(first + FAN_OUT, self.size), low, high)
+        return self._first_event(block << FAN_BITS, block, low, high)
 
-    def _first_event(self, start: int, stop: int, low: int, high: int) -> int:
-        """The first event in [start, stop) with a hit, -1 when there is none."""
-        lows, highs = self._low_events, self._high_events
-        one_price = self._one_price
-        for place in range(start, stop):
-            lowest = lows[place]
-            if lowest <= low or (lowest if one_price else highs[place]) >= high:
+    def _first_event(self, start: int, block: int, low: int, high: int) -> int:
+        """The first event at or after `start` in its block with a hit, -1 when there is none."""
+        room_low = low - self._lows[0][block]
+        room_high = self._highs[0][block] - high
+        if room_low < 0 and room_high < 0:
+            return -1
+        above, below = self._above, self._below
+        for place in range(start, min((block + 1) << FAN_BITS, self.size)):
+            rise, fall = above[place], below[place]
+            if (rise <= room_low and (rise < FAR or self._low_events[place] <= low)) or (
+                fall <= room_high and (fall < FAR or self._high_events[place] >= high)
+            ):
                 return place
         return -1
 
 
-def events_of(prices: Prices) -> array[int]:
-    """The same numbers where one of them costs least to look at."""
-    events = array("i" if prices.dtype.itemsize == array("i").itemsize else "q")
-    events.frombytes(np.ascontiguousarray(prices).view(np.uint8))  # type: ignore[arg-type]
-    return events
-
-
-def build_blocks(low: Prices, high: Prices) -> tuple[Prices, ...]:
-    """Lowest and highest of each 8 events, then of each 8 of those, and so on."""
+def build_blocks(low: Prices, high: Prices) -> tuple[NDArray[Any], ...]:
+    """A byte for each event's lowest, then for its highest; lowest and highest of each 16 events, then of each 16 of
+    those, and so on."""
     blocks: list[Prices] = []
-    while len(low) > FAN_OUT or not blocks:
-        low, high = _fold(low, np.minimum), _fold(high, np.maximum)
-        blocks += (low, high)
-    return tuple(blocks)
+    lows, highs = low, high
+    while len(lows) > FAN_OUT or not blocks:
+        lows, highs = _fold(lows, np.minimum), _fold(highs, np.maximum)
+        blocks += (lows, highs)
+    return (
+        steps_from(blocks[0], low, np.subtract),
+        steps_from(blocks[1], high, lambda event, bound: bound - event),
+        *blocks,
+    )
+
+
+def steps_from(bounds: Prices, events: Prices, apart: Callable[..., Prices]) -> NDArray[np.uint8]:
+    """How far each event lies from the bound of its block, `FAR` where that is further than a byte can say.
+
+    Seen as a number without sign, a difference is right however far apart two prices of one width are.
+    """
+    steps = np.full(len(bounds) * FAN_OUT, FAR, np.uint8)
+    unsigned = np.dtype(f"u{events.dtype.itemsize}")
+    whole = len(events) // FAN_OUT
+    rows = whole * FAN_OUT
+    shape = (whole, FAN_OUT)
+    for part, bound, out in (
+        (events[:rows].reshape(shape), bounds[:whole, None], steps[:rows].reshape(shape)),
+        (events[rows:], bounds[whole:], steps[rows : len(events)]),
+    ):
+        np.minimum(apart(part, bound).view(unsigned), FAR, out=out, casting="unsafe")
+    return steps
 
 
 def _fold(values: Prices, pick: np.ufunc) -> Prices:

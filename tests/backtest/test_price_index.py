@@ -69,6 +69,28 @@ def test_it_agrees_with_a_plain_search(
     )
 
 
+EXTREMES = (-(1 << 31), -(1 << 31) + 1, 0, 255, 256, 1_000_000, (1 << 31) - 2, (1 << 31) - 1)
+
+
+@given(
+    st.lists(
+        st.one_of(st.sampled_from(EXTREMES), st.integers(-400, 400)), min_size=1, max_size=100
+    ),
+    st.integers(0, 100),
+    st.one_of(st.sampled_from(EXTREMES), st.integers(-700, 700)),
+    st.one_of(st.sampled_from(EXTREMES), st.integers(-700, 700)),
+)
+def test_prices_far_apart_are_told_apart(
+    prices: list[int], start: int, low: int, high: int
+) -> None:
+    """Also where two of them lie further apart than a byte, or than a number of their own width, can say."""
+    start %= len(prices)
+    for width in (np.int32, np.int64):
+        events = np.array(prices, width)
+        found = PriceIndex(events, events).next_outside(start, low, high)
+        assert found == plain_search(prices, prices, start, low, high)
+
+
 def test_bounds_beyond_every_price_find_nothing() -> None:
     """No order and no limit on one side: the bound is far outside of 32 bits."""
     prices = np.full(10_000, 5, np.int32)
