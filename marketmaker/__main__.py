@@ -100,6 +100,10 @@ def run_daemon(args: argparse.Namespace) -> int:
 
 
 def run_backtest(args: argparse.Namespace) -> int:
+    """What is loaded stays: looking for garbage among it again and again would be a twentieth of a short run."""
+    import gc
+
+    gc.set_threshold(100_000, 50, 100)
     from marketmaker import backtesting
 
     return backtesting.run(args)

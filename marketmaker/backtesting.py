@@ -6,7 +6,7 @@ import argparse
 import gc
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -64,7 +64,11 @@ class Prepared:
 def run(args: argparse.Namespace) -> int:
     """Raises ConfigError, one line per problem."""
     configuration = load_configuration(args.config)
-    prepared = prepare(configuration, args)
+    with cache.stored_beside() as store:
+        return run_prepared(prepare(configuration, args, store), args)
+
+
+def run_prepared(prepared: Prepared, args: argparse.Namespace) -> int:
     out = make_directory(args.out)
     remarks = tuple(remarks_on(prepared, args.fill, args.latency))
     notes = (*prepared.data.described, *understood(prepared, args))
@@ -94,7 +98,12 @@ def make_directory(path: str | None) -> Path | None:
     return out
 
 
-def prepare(configuration: Configuration, args: argparse.Namespace) -> Prepared:
+def prepare(
+    configuration: Configuration,
+    args: argparse.Namespace,
+    store: Callable[..., object] = cache.store,
+) -> Prepared:
+    """`store`: keeps the converted copy, as `cache.store` does."""
     settings = configuration.settings
     symbols = {symbol.name: symbol for symbol in settings.symbols}
     if args.symbol is not None and args.symbol not in symbols:
@@ -110,7 +119,7 @@ def prepare(configuration: Configuration, args: argparse.Namespace) -> Prepared:
             f"{other.path}: holds {other.symbol}, {looked[0].path} holds {named[0]}; test one symbol at a time"
         )
     symbol, instrument = symbols[named[0]], paper_instruments(settings)[named[0]]
-    data, index = load_all(looked, instrument, wanted, args)
+    data, index = load_all(looked, instrument, wanted, args, store)
     problems = check_symbol(symbol, instrument, symbol.grid.anchor or first_price(data, instrument))
     if problems:
         raise configuration.explain(problems)
@@ -144,8 +153,9 @@ def load_all(
     instrument: Instrument,
     wanted: tuple[str, ...],
     args: argparse.Namespace,
+    store: Callable[..., object] = cache.store,
 ) -> tuple[MarketData, PriceIndex]:
-    parts = [load_one(recording, instrument, wanted, args) for recording in looked]
+    parts = [load_one(recording, instrument, wanted, args, store) for recording in looked]
     whole = arrays.joined([data for data, _ in parts], [str(each.path) for each in looked])
     data = arrays.between(whole, args.begin, args.end)
     if len(parts) == 1 and data is parts[0][0]:
@@ -158,6 +168,7 @@ def load_one(
     instrument: Instrument,
     wanted: tuple[str, ...],
     args: argparse.Namespace,
+    store: Callable[..., object],
 ) -> tuple[MarketData, PriceIndex]:
     reading = (
         f"{instrument.name} {instrument.tick_size} {instrument.lot_size} {args.bars} {args.columns}"
@@ -169,7 +180,7 @@ def load_one(
     data = arrays.load(recording, instrument, args.bars)
     index = data.index()
     if not args.no_cache:
-        cache.store(recording.path, reading, data, index, looked_for(wanted, args))
+        store(recording.path, reading, data, index, looked_for(wanted, args))
     return data, index
 
 

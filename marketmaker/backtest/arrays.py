@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from importlib import import_module
@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from marketmaker.backtest.ahead import Ahead
 from marketmaker.backtest.columns import UNITS_NS, Clock, Table, read_table, table_of
 from marketmaker.backtest.data import open_feed
 from marketmaker.backtest.frames import FrameFeed
@@ -63,6 +64,8 @@ NPZ_MAGIC = b"PK\x03\x04"
 FEATHER_MAGIC = (b"ARROW1", b"FEA1")
 BARS = ("worst", "path")
 PIECE_ROWS = 1 << 16
+PIECES_AHEAD = 16
+"""Read and waiting to be looked at, at most: 25 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -355,7 +358,10 @@ def _read_columns(
     if recording.form == "parquet" and not table.candles:
 
         def read(parquet: Any) -> MarketData | None:
-            return _trades(recording, table, _batches(parquet, table), instrument)
+            with parquet.ParquetFile(table.path) as file:
+                pieces = Ahead(_batches(file, table), PIECES_AHEAD)
+                with closing(pieces):
+                    return _trades(recording, table, pieces, file.metadata.num_rows, instrument)
 
         found: MarketData | None = _arrow(recording.path, "parquet", read)
         return found
@@ -414,12 +420,11 @@ def _are_numbers(table: Table, values: Values) -> bool:
     return all(column.dtype.kind in "iufb" for column in wanted)
 
 
-def _batches(parquet: Any, table: Table) -> Iterator[Values]:
+def _batches(file: Any, table: Table) -> Iterator[Values]:
     """Piece by piece, so that no column is ever held whole as the file has it."""
     names = list(dict.fromkeys(table.names))
-    with parquet.ParquetFile(table.path) as file:
-        for batch in file.iter_batches(PIECE_ROWS, columns=names, use_threads=False):
-            yield [batch.column(name).to_numpy(zero_copy_only=False) for name in table.names]
+    for batch in file.iter_batches(PIECE_ROWS, columns=names, use_threads=False):
+        yield [batch.column(name).to_numpy(zero_copy_only=False) for name in table.names]
 
 
 def _parquet_columns(parquet: Any, path: Path, names: list[str]) -> Columns:
@@ -495,9 +500,11 @@ def _from_columns(
     path = recording.path
     values = [columns[name] for name in table.names]
     if not table.candles:
-        rows = range(0, len(values[0]), PIECE_ROWS)
-        pieces = ([column[at : at + PIECE_ROWS] for column in values] for at in rows)
-        return _trades(recording, table, pieces, instrument)
+        rows = len(values[0])
+        pieces = (
+            [column[at : at + PIECE_ROWS] for column in values] for at in range(0, rows, PIECE_ROWS)
+        )
+        return _trades(recording, table, pieces, rows, instrument)
     if not len(values[0]):
         raise bad_file(path, "holds no rows; record or download it again")
     _one_symbol(recording, table, values)
@@ -539,13 +546,17 @@ def _from_columns(
 
 
 def _trades(
-    recording: Recording, table: Table, pieces: Iterator[Values], instrument: Instrument
+    recording: Recording,
+    table: Table,
+    pieces: Iterator[Values],
+    rows: int,
+    instrument: Instrument,
 ) -> MarketData | None:
-    """None as `_from_columns`. A piece stays in the processor's cache from the file's numbers to ours."""
+    """None as `_from_columns`. A piece stays in the processor's cache from the file's numbers to ours. `rows`: of all
+    pieces together."""
     path, steps = recording.path, Steps(instrument)
-    times: list[Whole] = []
+    times, lots = np.empty(rows, np.int64), np.empty(rows, np.int64)
     prices: list[Prices] = []
-    lots: list[Whole] = []
     row = unit_ns = last_ns = 0
     for values in pieces:
         if values[0].dtype.kind == "M":
@@ -555,22 +566,22 @@ def _trades(
         _one_symbol(recording, table, values, row)
         when = _times(path, values[0], row)
         unit_ns = unit_ns or _unit_ns(table, when)
-        ts_ns = when * unit_ns
+        stop = row + len(when)
+        ts_ns = np.multiply(when, unit_ns, out=times[row:stop])
         price = _whole(path, values[1], instrument.tick_size, steps.price, least=1, before=row)
         qty = _whole(path, values[2], instrument.lot_size, steps.qty, least=0, before=row)
         _refuse(path, qty == 0, "quantity is 0; remove the row", row)
         _refuse_unless_flags(path, values[3], row)
-        back = np.diff(ts_ns, prepend=last_ns) < 0
-        _refuse(path, back, "time goes back; sort the file by time", row)
-        times.append(ts_ns)
+        if ts_ns[0] < last_ns or (ts_ns[1:] < ts_ns[:-1]).any():
+            back = np.diff(ts_ns, prepend=last_ns) < 0
+            _refuse(path, back, "time goes back; sort the file by time", row)
         prices.append(narrow(price))
-        lots.append(qty)
-        row, last_ns = row + len(ts_ns), int(ts_ns[-1])
-    if not times:
+        lots[row:stop] = qty
+        row, last_ns = stop, int(ts_ns[-1])
+    if not prices:
         raise bad_file(path, "holds no rows; record or download it again")
     line = f"{path.name}: trades of {instrument.name}; {row} rows"
-    columns = (np.concatenate(times), np.concatenate(prices), np.concatenate(lots))
-    return from_trades(instrument.name, *columns, (line,))
+    return from_trades(instrument.name, times, np.concatenate(prices), lots, (line,))
 
 
 def _one_symbol(recording: Recording, table: Table, values: Values, before: int = 0) -> None:
@@ -604,7 +615,7 @@ def _times(path: Path, values: NDArray[Any], before: int = 0) -> Whole:
         broken = values != np.floor(values)
         _refuse(path, broken, "time is not a whole number; give milliseconds", before)
     _refuse(path, values <= 0, "time must be after 1970", before)
-    return values.astype(np.int64)
+    return values.astype(np.int64, copy=False)
 
 
 def _unit_ns(table: Table, times: Whole) -> int:
@@ -628,7 +639,11 @@ def _whole(
         with np.errstate(invalid="ignore"):
             steps = values[piece] / float(step)
             whole = np.rint(steps)
-            good = (abs(steps - whole) < FLOAT_TOLERANCE) & (whole >= least) & (whole < MOST_STEPS)
+            off = np.abs(np.subtract(steps, whole, out=steps), out=steps)
+            if off.max() < FLOAT_TOLERANCE and whole.min() >= least and whole.max() < MOST_STEPS:
+                result[piece] = whole
+                continue
+            good = (off < FLOAT_TOLERANCE) & (whole >= least) & (whole < MOST_STEPS)
             result[piece] = np.where(good, whole, 0)
         for place in (np.flatnonzero(~good) + start).tolist():
             try:

@@ -12,9 +12,11 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -106,14 +108,31 @@ def store(
     return None
 
 
+@contextmanager
+def stored_beside() -> Iterator[Callable[..., None]]:
+    """`store` in a thread of its own, beside whatever is done until the end; then all is written."""
+    threads: list[Thread] = []
+
+    def start(*args: Any) -> None:
+        threads.append(Thread(target=store, args=args, name="store"))
+        threads[-1].start()
+
+    try:
+        yield start
+    finally:
+        for thread in threads:
+            thread.join()
+
+
 def _write(place: Path, header: dict[str, Any], arrays: list[NDArray[Any]]) -> None:
+    tempfile = import_module("tempfile")
     line = json.dumps(header).encode() + b"\n"
     descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(line.rjust(-(-len(line) // ALIGNED) * ALIGNED))
             for array in arrays:
-                file.write(array.tobytes())
+                file.write(array.view(np.uint8).data)
                 file.write(bytes(-array.nbytes % ALIGNED))
         os.replace(name, place)
     except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +12,6 @@ from marketmaker.backtest.recording import bad_file, read_head, read_lines
 from marketmaker.backtest.tables import open_table
 from marketmaker.errors import ConfigError
 from marketmaker.sim.feed import MarketFeed
-from marketmaker.sim.synthetic import SyntheticFeed
 
 SYNTHETIC = "synthetic"
 DEFAULT_SEED = 1
@@ -36,7 +36,9 @@ def open_feed(text: str, symbols: tuple[str, ...], now_ns: int) -> RecordedOrSyn
             "feed is empty; give synthetic, synthetic:SEED or the path of a recording"
         )
     if text == SYNTHETIC or text.startswith(f"{SYNTHETIC}:"):
-        return SyntheticFeed(_seed(text), symbols, now_ns)
+        synthetic = import_module("marketmaker.sim.synthetic")
+        feed: RecordedOrSynthetic = synthetic.SyntheticFeed(_seed(text), symbols, now_ns)
+        return feed
     path = _path(text)
     if read_head(path, len(PARQUET_MAGIC)) == PARQUET_MAGIC:
         return open_table(path, True, symbols)
