@@ -349,7 +349,7 @@ class Executor:
     ) -> None:
         """`hear` gets one outcome per order, whatever the adapter does. No task of ours: an answer that is a future
         calls back when it is there, and one timer watches over the oldest of them."""
-        future = asyncio.ensure_future(answer)
+        future = answer if isinstance(answer, asyncio.Future) else asyncio.ensure_future(answer)
         deadline_s = asyncio.get_running_loop().time() + self._settings.request_timeout_s
         self._answers[future] = Awaited(deadline_s, count, hear)
         future.add_done_callback(self._answered)

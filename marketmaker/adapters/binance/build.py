@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Sequence
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from marketmaker.adapters.binance.tables import RECV_WINDOW_MS
 from marketmaker.adapters.contract import Contract
 from marketmaker.adapters.rest import Params, Request, build_query
+from marketmaker.adapters.signing import SigningKey
 from marketmaker.adapters.subscriptions import Verb
 from marketmaker.model.order import NewOrder, Side, TimeInForce
 from marketmaker.model.settings import Credentials
@@ -20,23 +20,18 @@ class Signer:
 
     def __init__(self, credentials: Credentials) -> None:
         self.api_key = credentials.api_key
-        self._state = hmac.new(credentials.api_secret.encode(), digestmod="sha256")
-        self._ws_state = self._state.copy()
-        self._ws_state.update(f"apiKey={credentials.api_key}&".encode())
+        self._secret = SigningKey(credentials.api_secret)
+        self._ws_secret = SigningKey(credentials.api_secret, lead=f"apiKey={credentials.api_key}&")
 
     def __repr__(self) -> str:
         return "Signer(***)"
 
     def sign(self, text: str) -> str:
-        state = self._state.copy()
-        state.update(text.encode())
-        return state.hexdigest()
+        return self._secret.sign(text).hex()
 
     def sign_ws(self, rest: str) -> str:
         """`rest`: everything after `apiKey=...&`, which sorts first."""
-        state = self._ws_state.copy()
-        state.update(rest.encode())
-        return state.hexdigest()
+        return self._ws_secret.sign(rest).hex()
 
     def query(self, params: str, timestamp_ms: int) -> str:
         """A signed query; `params` is percent-encoded and may be empty."""

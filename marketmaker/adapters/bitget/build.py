@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ import msgspec
 
 from marketmaker.adapters.bitget.tables import PRODUCT
 from marketmaker.adapters.rest import Request, build_query
+from marketmaker.adapters.signing import SigningKey
 from marketmaker.adapters.subscriptions import Verb
 from marketmaker.model.order import NewOrder, TimeInForce
 from marketmaker.model.settings import Credentials
@@ -23,15 +23,13 @@ class Signer:
     def __init__(self, credentials: Credentials) -> None:
         self._key = credentials.api_key
         self._passphrase = credentials.passphrase
-        self._state = hmac.new(credentials.api_secret.encode(), digestmod="sha256")
+        self._secret = SigningKey(credentials.api_secret)
 
     def __repr__(self) -> str:
         return "Signer(***)"
 
     def sign(self, text: str) -> str:
-        state = self._state.copy()
-        state.update(text.encode())
-        return b64encode(state.digest()).decode()
+        return b64encode(self._secret.sign(text)).decode()
 
     def request(self, method: str, path: str, params: Any, ms: int) -> Request:
         """A GET carries its parameters in the address, sorted by name, and signs them as they read before they are

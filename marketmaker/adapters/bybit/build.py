@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import msgspec
 from marketmaker.adapters.bybit.tables import AUTH_AHEAD_MS, CATEGORY, RECV_WINDOW_MS, SIDE_WORDS
 from marketmaker.adapters.contract import Contract
 from marketmaker.adapters.rest import Request, build_query
+from marketmaker.adapters.signing import SigningKey
 from marketmaker.adapters.subscriptions import Verb
 from marketmaker.model.order import NewOrder, TimeInForce
 from marketmaker.model.settings import Credentials
@@ -21,15 +21,13 @@ class Signer:
 
     def __init__(self, credentials: Credentials) -> None:
         self._key = credentials.api_key
-        self._state = hmac.new(credentials.api_secret.encode(), digestmod="sha256")
+        self._secret = SigningKey(credentials.api_secret)
 
     def __repr__(self) -> str:
         return "Signer(***)"
 
     def sign(self, text: str) -> str:
-        state = self._state.copy()
-        state.update(text.encode())
-        return state.hexdigest()
+        return self._secret.sign(text).hex()
 
     def request(self, method: str, path: str, params: Any, ms: int) -> Request:
         """A GET carries its parameters in the address, a POST as JSON; both are signed as they are sent."""

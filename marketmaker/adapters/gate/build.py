@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote
@@ -12,6 +11,7 @@ import msgspec
 
 from marketmaker.adapters.contract import Contract
 from marketmaker.adapters.rest import Request, build_query
+from marketmaker.adapters.signing import SigningKey
 from marketmaker.adapters.subscriptions import Verb
 from marketmaker.model.order import NewOrder, TimeInForce
 from marketmaker.model.settings import Credentials
@@ -26,15 +26,13 @@ class Signer:
 
     def __init__(self, credentials: Credentials) -> None:
         self._key = credentials.api_key
-        self._state = hmac.new(credentials.api_secret.encode(), digestmod="sha512")
+        self._secret = SigningKey(credentials.api_secret, digestmod="sha512")
 
     def __repr__(self) -> str:
         return "Signer(***)"
 
     def sign(self, text: str) -> str:
-        state = self._state.copy()
-        state.update(text.encode())
-        return state.hexdigest()
+        return self._secret.sign(text).hex()
 
     def request(self, method: str, path: str, params: Any, ms: int) -> Request:
         """A GET or DELETE carries its parameters in the address, anything else as JSON."""
