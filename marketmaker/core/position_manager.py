@@ -90,8 +90,8 @@ from marketmaker.model.settings import (
 )
 from marketmaker.model.status import GridMemory
 
-REMEMBERED_ENDED_ORDERS: Final = 5_500
-FORGOTTEN_AT_ONCE: Final = 500
+REMEMBERED_ENDED_ORDERS: Final = 5_050
+FORGOTTEN_AT_ONCE: Final = 50
 """Of ended orders, the oldest."""
 REMEMBERED_PAYMENTS: Final = 1_000
 REMEMBERED_TRADES: Final = 1_000

@@ -1059,7 +1059,7 @@ def test_sequence_numbers_wrap_and_pass_over_those_in_use() -> None:
 
 def test_ended_orders_are_remembered_up_to_a_bound() -> None:
     venue = fresh(grid_settings(buy_window=2, refused_delay_s=0.001, retry_delay_s=0.001))
-    for _ in range(5_501):
+    for _ in range(5_051):
         venue.refuse(venue.unsent.popleft(), Refusal.OTHER)
         venue.wait(15.1)
     assert len(venue.manager.ended_orders) == 5_001

@@ -263,12 +263,12 @@ def test_what_was_heard_is_written_down_in_order_however_much_waits(tmp_path: Pa
     assert path.read_bytes() == closed_journal(tmp_path / "good.jsonl", events=200).read_bytes()
 
 
-def test_a_quarter_mebibyte_is_written_without_waiting_for_run(tmp_path: Path) -> None:
+def test_32_kibibytes_are_written_without_waiting_for_run(tmp_path: Path) -> None:
     disk = Disk()
     journal = opened(tmp_path / "j.jsonl", disk)
     while not disk.taken:
         journal.heard(0, price(1))
-    assert 256 * 1024 <= len(disk.taken) < 256 * 1024 + 200
+    assert 32 * 1024 <= len(disk.taken) < 32 * 1024 + 200
     journal.close()
 
 
