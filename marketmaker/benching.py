@@ -31,7 +31,7 @@ from marketmaker.cli import run as run_command
 from marketmaker.compiled import in_use
 from marketmaker.core.position_manager import PositionManager
 from marketmaker.errors import MarketMakerError
-from marketmaker.ledger.writer import Ledger
+from marketmaker.ledger.intake import Intake
 from marketmaker.loopback import stopwatch
 from marketmaker.runtime.engine import Engine
 from marketmaker.runtime.event_queue import EventQueue
@@ -102,7 +102,7 @@ def probe_everything(stages: Stages) -> None:
         (JOURNAL, Journal, "heard"),
         (JOURNAL, Journal, "decided"),
         (JOURNAL, Journal, "write_down"),
-        (LEDGER, Ledger, "note"),
+        (LEDGER, Intake, "note"),
     ):
         stages.probe(stage, owner, name)
 

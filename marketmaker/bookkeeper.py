@@ -76,12 +76,12 @@ class Bookkeeper:
 
     def hears(self, instrument: Instrument) -> OnDecided:
         """What an engine calls with every event and what was decided on it."""
-        return partial(self.ledger.note, instrument)
+        return partial(self.ledger.intake.note, instrument)
 
     def services(self, opening: AccountState) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
         """What has to run beside the engines, by name. `opening`: the account when this process began."""
         for symbol in self._symbols:
-            self.ledger.record_instrument(symbol.instrument)
+            self.ledger.intake.record_instrument(symbol.instrument)
         self._equity_watch = EquityWatch(
             self._adapter,
             self._clock,
@@ -93,7 +93,7 @@ class Bookkeeper:
             ],
             opening=opening,
             opening_ts_ns=self._clock.now_ns(),
-            record=self.ledger.record_equity,
+            record=self.ledger.intake.record_equity,
             alert=self._alert,
         )
         yield "ledger", self.ledger.run()
@@ -110,7 +110,7 @@ class Bookkeeper:
 
     async def close(self, timeout_s: float) -> str:
         """Writes what is waiting; returns "" or what could not be written."""
-        self.ledger.end_quoting(self._clock.now_ns())
+        self.ledger.intake.end_quoting(self._clock.now_ns())
         problem = await self.ledger.close(timeout_s)
         return f"the ledger is not whole: {problem}" if problem else ""
 
@@ -127,13 +127,13 @@ class Bookkeeper:
                 self._log.warning(log_events.RECONCILE_FAILED, error=str(error))
                 await asyncio.sleep(CATCH_UP_PAUSE_S)
         for fill in fills:
-            self.ledger.record_trade(symbol.instrument, fill)
+            self.ledger.intake.record_trade(symbol.instrument, fill)
 
     async def _watch_quoting(self) -> None:
         while True:
             for symbol in self._symbols:
                 sides = quoted_sides(symbol)
-                self.ledger.record_quoting(
+                self.ledger.intake.record_quoting(
                     symbol.instrument.name,
                     bids=Side.BUY in sides,
                     asks=Side.SELL in sides,

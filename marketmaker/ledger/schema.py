@@ -43,6 +43,14 @@ from sqlalchemy.types import TypeEngine
 FORMAT = 1
 
 
+def exact_text(value: Decimal) -> str:
+    """Digit for digit, without an exponent. Raises ValueError for a number that no ledger keeps."""
+    if not value.is_finite():
+        raise ValueError(f"{value} has no place in a ledger")
+    text = str(value)
+    return format(value, "f") if "E" in text else text
+
+
 class Exact(TypeDecorator[Decimal]):
     """A Decimal that comes back digit for digit."""
 
@@ -56,9 +64,8 @@ class Exact(TypeDecorator[Decimal]):
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
         if value is None:
             return None
-        if not value.is_finite():
-            raise ValueError(f"{value} has no place in a ledger")
-        return value if dialect.name == "postgresql" else format(value, "f")
+        text = exact_text(value)
+        return value if dialect.name == "postgresql" else text
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
         return None if value is None else Decimal(value)

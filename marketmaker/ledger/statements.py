@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -12,7 +11,6 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Engine,
-    Integer,
     Table,
     Update,
     insert,
@@ -23,14 +21,15 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.dml import Insert
-from sqlalchemy.types import TypeEngine
 
 from marketmaker.errors import ConfigError
 from marketmaker.ledger import schema
 from marketmaker.ledger.taken import ENDED
 from marketmaker.ledger.url import shown
 
-INT_MIN, INT_MAX = -(2**63), 2**63 - 1
+PARAMETERS_MAX = 900
+"""Of one statement: SQLite before 3.32 takes 999."""
+SOME_ROWS = 8
 
 NEVER_CHANGED: dict[str, Table] = {
     "trade": schema.trades,
@@ -83,73 +82,42 @@ def statements(dialect: str) -> dict[str, Insert]:
     return found
 
 
-class Group:
-    """A statement for rows with values in these columns, and what makes a JSON text of such rows."""
+class ManyRows:
+    """A statement in SQLite's own words, for rows of one kind, many of them at a time.
 
-    def __init__(self, statement: Insert, dialect: Dialect, columns: Sequence[str]) -> None:
-        compiled = statement.compile(dialect=dialect, column_keys=list(columns))
-        order: list[str] = list(compiled.positiontup or ())
-        head, found, tail = str(compiled).partition(f"VALUES ({', '.join('?' * len(order))})")
-        assert found
-        items = ", ".join(f"json_extract(value, '$[{index}]')" for index in range(len(order)))
-        # `WHERE true` tells SQLite that the ON which follows is not that of a join.
-        self.statement = f"{head}SELECT {items} FROM json_each(?) WHERE true{tail}"
-        kinds = [statement.table.columns[name].type for name in order]
-        self._pick = itemgetter(*order)
-        self._exact = [at for at, kind in enumerate(kinds) if isinstance(kind, schema.Exact)]
-        self._whole = [name for name, kind in zip(order, kinds, strict=True) if is_int(kind)]
-
-    def text(self, rows: Iterable[Mapping[str, Any]]) -> str:
-        """`[1,"a"],[2,"b"]`. Raises ValueError or OverflowError for what SQLite would not give back as it is."""
-        lists = []
-        for row in rows:
-            whole = [row[name] for name in self._whole]
-            if not INT_MIN <= min(whole) <= max(whole) <= INT_MAX:
-                raise OverflowError("a number that is none of 64 bits")
-            values = list(self._pick(row))
-            for at in self._exact:
-                values[at] = driver_text(values[at])
-            lists.append(values)
-        text = encode_json(lists)[1:-1]
-        if "\\u0000" in text:
-            raise ValueError("SQLite ends a JSON text at the character of number nought")
-        return text
-
-
-class InOneStatement:
-    """A statement as SQLite takes it with all its rows in one parameter, a JSON text: the driver gives the interpreter up
-    once, for as long as the database works, and not for each row, and it costs a third of SQLAlchemy's own way.
-
-    Making the text is what needs the interpreter. Odd values are left to SQLAlchemy: see `Ledger._write`.
+    Its driver gives the interpreter up once for each time, for as long as the database works, and a text that takes a
+    row's values as they are costs a third of what SQLAlchemy's way does. `row` is one of them: its columns are everybody's.
     """
 
-    def __init__(self, statement: Insert, dialect: Dialect) -> None:
-        self._statement = statement
-        self._dialect = dialect
-        self._groups: dict[tuple[str, ...], Group] = {}
+    def __init__(self, statement: Insert, dialect: Dialect, row: Mapping[str, Any]) -> None:
+        compiled = statement.compile(dialect=dialect, column_keys=list(row))
+        order: list[str] = list(compiled.positiontup or ())
+        one = f"({', '.join('?' * len(order))})"
+        head, found, tail = str(compiled).partition(f"VALUES {one}")
+        assert found
+        sizes = (PARAMETERS_MAX // len(order), SOME_ROWS, 1)
+        self._texts = [(n, f"{head}VALUES {', '.join([one] * n)}{tail}") for n in sizes]
+        self._pick = itemgetter(*order)
+        self._exact = [
+            at
+            for at, name in enumerate(order)
+            if isinstance(statement.table.columns[name].type, schema.Exact)
+        ]
 
-    def group(self, row: Mapping[str, Any]) -> Group:
-        columns = tuple(row)
-        found = self._groups.get(columns)
-        if found is None:
-            found = self._groups[columns] = Group(self._statement, self._dialect, columns)
-        return found
+    def values(self, row: Mapping[str, Any]) -> list[Any]:
+        """As the driver takes them. Raises ValueError for a number that no ledger keeps."""
+        values = list(self._pick(row))
+        for at in self._exact:
+            values[at] = schema.exact_text(values[at])
+        return values
 
-
-encode_json = json.JSONEncoder(
-    ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")
-).encode
-
-
-def is_int(kind: TypeEngine[Any]) -> bool:
-    return isinstance(kind, Integer)
-
-
-def driver_text(value: Decimal) -> str:
-    """Raises ValueError for a number that no ledger keeps."""
-    if not value.is_finite():
-        raise ValueError(f"{value} has no place in a ledger")
-    return format(value, "f")
+    def calls(self, rows: Sequence[list[Any]]) -> Iterator[tuple[str, list[Any]]]:
+        """Statements and their parameters that write the values of these rows, in order."""
+        done = 0
+        for size, text in self._texts:
+            while len(rows) - done >= size:
+                yield text, list(chain.from_iterable(rows[done : done + size]))
+                done += size
 
 
 def make_tables(engine: Engine) -> None:

@@ -39,7 +39,7 @@ ledger.open(program="1.0", settings="{{}}", ts_ns=START_NS)
 async def main():
     for number in range({TRADES}):
         fill = make_trade(number)
-        ledger.note(ETH, heard(fill), [booking_of(fill)])
+        ledger.intake.note(ETH, heard(fill), [booking_of(fill)])
         if number % 200 == 0:
             print(number, flush=True)
             await ledger.flush()
@@ -77,7 +77,7 @@ def test_money_is_numeric_in_the_table(url: str) -> None:
     from marketmaker.ledger.database import connect
 
     kept = open_ledger(url)
-    kept.ledger.note(ETH, heard(make_trade(1)), [])
+    kept.ledger.intake.note(ETH, heard(make_trade(1)), [])
     written(url, kept)
     engine = connect(url)
     with engine.connect() as connection:
@@ -94,11 +94,11 @@ def test_a_text_that_postgres_cannot_hold_does_not_keep_back_the_others(url: str
     kept = open_ledger(url)
 
     async def main() -> None:
-        kept.ledger.record_trade(ETH, replace(make_trade(1), trade_id="a\0b"))
-        kept.ledger.record_trade(ETH, make_trade(2))
+        kept.ledger.intake.record_trade(ETH, replace(make_trade(1), trade_id="a\0b"))
+        kept.ledger.intake.record_trade(ETH, make_trade(2))
         await kept.ledger.flush()
-        assert kept.ledger.lost_rows == 1
-        kept.ledger.lost_rows = 0
+        assert kept.ledger.intake.lost_rows == 1
+        kept.ledger.intake.lost_rows = 0
 
     assert [trade.trade_id for trade in written(url, kept, main()).trades] == ["t2"]
 
@@ -114,7 +114,7 @@ def test_a_connection_cut_by_the_server_is_made_again(url: str) -> None:
             " WHERE pid <> pg_backend_pid() AND datname = 'ledger'"
         )
     engine.dispose()
-    kept.ledger.note(ETH, heard(make_trade(1)), [])
+    kept.ledger.intake.note(ETH, heard(make_trade(1)), [])
     assert len(written(url, kept).trades) == 1
     assert kept.failures == []
 
@@ -137,7 +137,7 @@ def test_a_book_has_one_writer_on_whatever_machine(
             " WHERE pid <> pg_backend_pid() AND datname = 'ledger'"
         )
     engine.dispose()
-    kept.ledger.note(ETH, heard(make_trade(1)), [])
+    kept.ledger.intake.note(ETH, heard(make_trade(1)), [])
     run_virtual(lambda _: kept.ledger.flush())
     with pytest.raises(ConfigError, match="another process"):
         open_ledger(url)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from sqlalchemy import event  # noqa: E402
 from sqlalchemy.exc import OperationalError  # noqa: E402
 
 from marketmaker.errors import ConfigError  # noqa: E402
-from marketmaker.ledger import schema, writer  # noqa: E402
+from marketmaker.ledger import intake, schema, writer  # noqa: E402
 from marketmaker.ledger.reader import read_ledger  # noqa: E402
 from marketmaker.ledger.rows import LedgerTrade  # noqa: E402
 from marketmaker.ledger.writer import Ledger  # noqa: E402
@@ -196,7 +197,7 @@ class LedgerSuite:
     def test_a_trade_comes_back_digit_for_digit(self, url: str) -> None:
         kept = open_ledger(url)
         fee = "-0.000000000123456789012345678901234567"
-        kept.ledger.note(ETH, heard(make_trade(1, fee=fee)), [])
+        kept.ledger.intake.note(ETH, heard(make_trade(1, fee=fee)), [])
         (trade,) = written(url, kept).trades
         assert (trade.price, trade.qty, str(trade.fee)) == (
             Decimal("3000.01"),
@@ -211,11 +212,13 @@ class LedgerSuite:
     ) -> None:
         kept = open_ledger(url)
         fill = make_trade(1)
-        kept.ledger.note(ETH, heard(fill), [booking_of(fill)])
-        kept.ledger.note(ETH, snapshot(fill, make_trade(2)), [])
+        kept.ledger.intake.note(ETH, heard(fill), [booking_of(fill)])
+        kept.ledger.intake.note(ETH, snapshot(fill, make_trade(2)), [])
         written(url, kept)
         again = open_ledger(url)
-        again.ledger.note(ETH, snapshot(fill, make_trade(2)), [booking_of(fill, realised=99)])
+        again.ledger.intake.note(
+            ETH, snapshot(fill, make_trade(2)), [booking_of(fill, realised=99)]
+        )
         found = written(url, again)
         assert ids(found.trades) == ["t1", "t2"]
         assert [booking.realised for booking in found.bookings] == [ETH.money(Quanta(7))]
@@ -233,14 +236,16 @@ class LedgerSuite:
             is_maker=True,
             ts_venue_ns=1,
         )
-        kept.ledger.note(ETH, snapshot(foreign), [])
+        kept.ledger.intake.note(ETH, snapshot(foreign), [])
         assert written(url, kept).trades == ()
 
     def test_quantities_booked_before_their_trade_are_rows_of_their_own(self, url: str) -> None:
         kept = open_ledger(url)
         fill = make_trade(1)
         for _ in range(2):
-            kept.ledger.note(ETH, TimerFired(ts_ns=START_NS), [booking_of(fill, trade_id="")])
+            kept.ledger.intake.note(
+                ETH, TimerFired(ts_ns=START_NS), [booking_of(fill, trade_id="")]
+            )
         found = written(url, kept)
         assert len(found.bookings) == 2
         assert all(booking.trade_id.startswith("~") for booking in found.bookings)
@@ -249,7 +254,7 @@ class LedgerSuite:
         kept = open_ledger(url)
         order = make_order(5, slot=2, side=Side.SELL, reduce_only=True)
         placed = PlaceOrder(order=order, reason="window")
-        kept.ledger.note(ETH, TimerFired(ts_ns=START_NS + 1), [placed])
+        kept.ledger.intake.note(ETH, TimerFired(ts_ns=START_NS + 1), [placed])
         end = RecordOrderEnd(
             client_order_id=order.client_order_id,
             venue_order_id="v9",
@@ -263,7 +268,7 @@ class LedgerSuite:
             ts_accepted_ns=START_NS + 2,
             ts_ended_ns=START_NS + 3,
         )
-        kept.ledger.note(ETH, TimerFired(ts_ns=START_NS + 3), [end])
+        kept.ledger.intake.note(ETH, TimerFired(ts_ns=START_NS + 3), [end])
         (row,) = written(url, kept).orders
         assert (row.slot, row.side, row.sequence) == (2, -1, 5)
         assert (row.qty, row.filled, row.ended) == (
@@ -277,13 +282,13 @@ class LedgerSuite:
         kept = open_ledger(url)
         for amount in ("-1.5", "-1.5"):
             payment = FundingBooked(payment_id="p1", amount=Decimal(amount), ts_ns=START_NS)
-            kept.ledger.note(ETH, payment, [])
+            kept.ledger.intake.note(ETH, payment, [])
         (row,) = written(url, kept).funding
         assert row.amount == Decimal("-1.5")
 
     def test_a_reading_of_the_account_holds_its_residual(self, url: str) -> None:
         kept = open_ledger(url)
-        kept.ledger.record_equity(make_reading(START_NS + 5))
+        kept.ledger.intake.record_equity(make_reading(START_NS + 5))
         found = written(url, kept)
         (row,), (position,) = found.equity, found.positions
         # 0.020 held since 3000.00, worth 3001.25 now: 0.025 explained of 0.5
@@ -297,7 +302,7 @@ class LedgerSuite:
         second = 1_000_000_000
         for at_s in range(25):
             why = "" if at_s < 12 else "risk: all panic"
-            kept.ledger.record_quoting(
+            kept.ledger.intake.record_quoting(
                 "ETHUSDT", bids=at_s < 12, asks=True, why=why, ts_ns=at_s * second
             )
         rows = written(url, kept).quoting
@@ -324,7 +329,7 @@ class LedgerSuite:
         ]
         for book in books:
             kept = open_ledger(url, **book)
-            kept.ledger.note(ETH, heard(make_trade(1)), [])
+            kept.ledger.intake.note(ETH, heard(make_trade(1)), [])
             found = written(url, kept)
         assert len({trade.book_id for trade in found.trades}) == len(books)
         assert len(read_ledger(url, bot_tag="mm2").trades) == 1
@@ -333,7 +338,7 @@ class LedgerSuite:
         for start in (1, 4):
             kept = open_ledger(url)
             for number in range(start, start + 3):
-                kept.ledger.note(ETH, heard(make_trade(number)), [])
+                kept.ledger.intake.note(ETH, heard(make_trade(number)), [])
             found = written(url, kept)
         numbers = [trade.number for trade in found.trades]
         assert len(set(numbers)) == 6 and numbers == sorted(numbers)
@@ -341,7 +346,7 @@ class LedgerSuite:
     def test_the_newest_trade_tells_from_when_on_to_ask(self, url: str) -> None:
         kept = open_ledger(url)
         assert kept.ledger.last_trade_ns("ETHUSDT") is None
-        kept.ledger.note(ETH, snapshot(make_trade(8), make_trade(3)), [])
+        kept.ledger.intake.note(ETH, snapshot(make_trade(8), make_trade(3)), [])
         run_virtual(lambda _: kept.ledger.flush())
         assert kept.ledger.last_trade_ns("ETHUSDT") == START_NS + 8
         assert kept.ledger.last_trade_ns("BTCUSDT") is None
@@ -352,11 +357,11 @@ class LedgerSuite:
 
         async def main() -> None:
             running = asyncio.create_task(kept.ledger.run())
-            kept.ledger.note(ETH, heard(make_trade(1)), [])
+            kept.ledger.intake.note(ETH, heard(make_trade(1)), [])
             mend = kept.refuse()
             await asyncio.sleep(writer.PATIENCE_S / 2)
             assert kept.failures == []
-            kept.ledger.note(ETH, heard(make_trade(2)), [])
+            kept.ledger.intake.note(ETH, heard(make_trade(2)), [])
             await asyncio.sleep(60)
             assert len(kept.failures) == 1 and "disk is full" in kept.failures[0]
             assert kept.recoveries == [] and kept.ledger.waiting_rows == 2
@@ -375,7 +380,7 @@ class LedgerSuite:
 
         async def main() -> None:
             kept.refuse(times=1)
-            kept.ledger.note(ETH, heard(make_trade(1)), [])
+            kept.ledger.intake.note(ETH, heard(make_trade(1)), [])
             await kept.ledger.flush()
             assert kept.ledger.waiting_rows == 1
             await asyncio.sleep(1)
@@ -397,8 +402,8 @@ class LedgerSuite:
 
         async def main() -> None:
             fill = make_trade(1)
-            kept.ledger.note(ETH, heard(fill), [booking_of(fill, trade_id="")])
-            kept.ledger.record_equity(make_reading(START_NS + 5))
+            kept.ledger.intake.note(ETH, heard(fill), [booking_of(fill, trade_id="")])
+            kept.ledger.intake.record_equity(make_reading(START_NS + 5))
             with monkeypatch.context() as patch:
                 patch.setattr(kept.ledger, "_commit", committed_then_lost)
                 await kept.ledger.flush()
@@ -410,13 +415,13 @@ class LedgerSuite:
     def test_rows_beyond_the_bound_are_counted_and_their_trades_asked_for_again(
         self, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(writer, "MAX_WAITING_ROWS", 3)
+        monkeypatch.setattr(intake, "MAX_WAITING_ROWS", 3)
         kept = open_ledger(url)
 
         async def main() -> None:
             mend = kept.refuse()
             for number in (1, 2, 3, 9, 7, 8):
-                kept.ledger.note(ETH, heard(make_trade(number)), [])
+                kept.ledger.intake.note(ETH, heard(make_trade(number)), [])
             for _ in range(2):
                 await kept.ledger.flush()
                 await asyncio.sleep(writer.PATIENCE_S)
@@ -424,10 +429,10 @@ class LedgerSuite:
             mend()
             await kept.ledger.flush()
             assert kept.recoveries == [{"ETHUSDT": START_NS + 7}]
-            assert kept.ledger.lost_rows == 3
+            assert kept.ledger.intake.lost_rows == 3
             for number in (7, 8, 9):
-                kept.ledger.record_trade(ETH, make_trade(number))
-            kept.ledger.lost_rows = 0
+                kept.ledger.intake.record_trade(ETH, make_trade(number))
+            kept.ledger.intake.lost_rows = 0
 
         found = written(url, kept, main())
         assert [gap.rows_lost for gap in found.gaps] == [3]
@@ -437,12 +442,12 @@ class LedgerSuite:
         kept = open_ledger(url)
 
         async def main() -> None:
-            kept.ledger.note(ETH, heard(make_trade(1)), [])
-            kept.ledger.note(ETH, heard(make_trade(2, fee="NaN")), [])
-            kept.ledger.note(ETH, heard(make_trade(3)), [])
+            kept.ledger.intake.note(ETH, heard(make_trade(1)), [])
+            kept.ledger.intake.note(ETH, heard(make_trade(2, fee="NaN")), [])
+            kept.ledger.intake.note(ETH, heard(make_trade(3)), [])
             await kept.ledger.flush()
-            assert (kept.ledger.lost_rows, kept.ledger.waiting_rows) == (1, 0)
-            kept.ledger.lost_rows = 0
+            assert (kept.ledger.intake.lost_rows, kept.ledger.waiting_rows) == (1, 0)
+            kept.ledger.intake.lost_rows = 0
 
         found = written(url, kept, main())
         assert ids(found.trades) == ["t1", "t3"]
@@ -453,7 +458,7 @@ class LedgerSuite:
 
         async def main(_: object) -> None:
             kept.refuse()
-            kept.ledger.note(ETH, heard(make_trade(1)), [])
+            kept.ledger.intake.note(ETH, heard(make_trade(1)), [])
             assert "1 rows not written" in await kept.ledger.close(1.0)
 
         run_virtual(main)
@@ -464,6 +469,12 @@ class LedgerSuite:
         monkeypatch.setattr(writer, "PATIENCE_S", 0.01)
         released, failed = threading.Event(), asyncio.Event()
         recovered: list[Mapping[str, int]] = []
+        over = asyncio.Event()
+
+        def hear_recovery(since_ns: Mapping[str, int]) -> None:
+            recovered.append(since_ns)
+            over.set()
+
         ledger = Ledger(
             url,
             venue="fake",
@@ -471,28 +482,38 @@ class LedgerSuite:
             bot_tag="mm1",
             in_thread=True,
             on_failure=lambda _: failed.set(),
-            on_recovered=recovered.append,
+            on_recovered=hear_recovery,
         )
         ledger.open(program="1.0", settings="{}", ts_ns=START_NS)
         commit = ledger._commit
+        numbers = count(1)
 
         def hanging(*args: Any, **options: Any) -> int:
+            """Whenever rows are written, there is one more to write."""
             released.wait()
+            ledger.intake.note(ETH, heard(make_trade(next(numbers))), [])
             return commit(*args, **options)
 
         monkeypatch.setattr(ledger, "_commit", hanging)
-        ledger.note(ETH, heard(make_trade(1)), [])
-        flushing = asyncio.create_task(ledger.flush())
+        ledger.intake.note(ETH, heard(make_trade(next(numbers))), [])
+        running = asyncio.create_task(ledger.run())
         try:
             async with asyncio.timeout(20):
                 await failed.wait()
             assert "no answer" in ledger.failed and not recovered
+            released.set()
+            async with asyncio.timeout(20):
+                await over.wait()
         finally:
             released.set()
-        await flushing
-        assert recovered == [{}] and ledger.failed == ""
+        assert recovered == [{}] and ledger.failed == "" and ledger.waiting_rows
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+        monkeypatch.setattr(ledger, "_commit", commit)
         assert await ledger.close(5.0) == ""
-        assert ids(read_ledger(url).trades) == ["t1"]
+        told = next(numbers)
+        assert ids(read_ledger(url).trades) == [f"t{number}" for number in range(1, told)]
 
     def test_a_ledger_of_another_format_is_refused(self, url: str) -> None:
         kept = open_ledger(url)

@@ -286,7 +286,7 @@ class Stage:
         process.line.cut()
         if (bookkeeper := process.app.bookkeeper) is not None:
             ledger = bookkeeper.ledger
-            ledger._waiting.clear()
+            ledger.intake.waiting.clear()
             ledger._take = lambda *_, **__: None  # type: ignore[method-assign]
         process.task.cancel()
         await asyncio.gather(process.task, return_exceptions=True)

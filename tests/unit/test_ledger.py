@@ -73,7 +73,7 @@ def test_a_disk_that_is_really_full_loses_nothing(url: str) -> None:
     async def main() -> None:
         limit(1)
         for number in range(2_000):
-            kept.ledger.note(ETH, heard(make_trade(number)), [])
+            kept.ledger.intake.note(ETH, heard(make_trade(number)), [])
         await kept.ledger.flush()
         await asyncio.sleep(writer.PATIENCE_S)
         await kept.ledger.flush()
@@ -88,7 +88,7 @@ def test_a_disk_that_is_really_full_loses_nothing(url: str) -> None:
 
 def test_money_is_text_in_the_file(url: str) -> None:
     kept = open_ledger(url)
-    kept.ledger.note(ETH, heard(make_trade(1)), [])
+    kept.ledger.intake.note(ETH, heard(make_trade(1)), [])
     written(url, kept)
     engine = connect(url, read_only=True)
     with engine.connect() as connection:
@@ -359,10 +359,10 @@ def test_text_of_any_kind_and_numbers_up_to_the_last_come_back_as_they_were(
     great = replace(make_trade(2), ts_venue_ns=2**63 - 1, fee=Decimal("-0.000000000000000000001"))
 
     async def main() -> None:
-        kept.ledger.note(ETH, heard(replace(make_trade(1), trade_id=odd)), [])
-        kept.ledger.note(ETH, heard(great), [])
+        kept.ledger.intake.note(ETH, heard(replace(make_trade(1), trade_id=odd)), [])
+        kept.ledger.intake.note(ETH, heard(great), [])
         await kept.ledger.flush()
-        assert (kept.ledger.lost_rows, kept.ledger.waiting_rows) == (0, 0)
+        assert (kept.ledger.intake.lost_rows, kept.ledger.waiting_rows) == (0, 0)
 
     found = written(url, kept, main())
     assert sorted(ids(found.trades)) == sorted([odd, "t2"])
@@ -412,9 +412,9 @@ def test_a_ledger_with_a_thread_writes_what_one_without_writes(tmp_path: Path) -
                     ts_accepted_ns=START_NS + 1,
                     ts_ended_ns=START_NS + 2,
                 )
-                ledger.note(ETH, heard(fill), [PlaceOrder(order=order, reason="entry")])
+                ledger.intake.note(ETH, heard(fill), [PlaceOrder(order=order, reason="entry")])
                 if number % 2:
-                    ledger.note(ETH, heard(fill), [end])
+                    ledger.intake.note(ETH, heard(fill), [end])
             await ledger.flush()
             assert await ledger.close(5.0) == ""
 
