@@ -7,6 +7,7 @@ its event loop hears them (`launch.signals_stop`), so that none kills it in the 
 from __future__ import annotations
 
 import argparse
+import gc
 import signal
 import sys
 import time
@@ -100,10 +101,6 @@ def run_daemon(args: argparse.Namespace) -> int:
 
 
 def run_backtest(args: argparse.Namespace) -> int:
-    """What is loaded stays: looking for garbage among it again and again would be a twentieth of a short run."""
-    import gc
-
-    gc.set_threshold(100_000, 50, 100)
     from marketmaker import backtesting
 
     return backtesting.run(args)
@@ -190,6 +187,10 @@ def main(arguments: list[str] | None = None) -> int:
         from marketmaker import compiled
 
         compiled.use_if_built()
+    if arguments is None and sys.argv[1:2] == ["backtest"]:
+        gc.set_threshold(
+            100_000, 50, 100
+        )  # looking through what is loaded is a twentieth of a short run
     words = sys.argv[1:] if arguments is None else arguments
     args = build_parser(words[0] if words else "").parse_args(words)
     from marketmaker.errors import ConfigError, MarketMakerError

@@ -113,9 +113,14 @@ class Gap:
 def find_gaps(data: MarketData) -> list[Gap]:
     """Longest first: more than a minute between trades or quotes, more than a bar between bars."""
     longest_ns = data.bar_ns if data.kind == "bars" else MINUTE_NS
-    steps = np.diff(data.ts_ns)
-    places = np.flatnonzero(steps > longest_ns)
-    gaps = [Gap(start_ns=int(data.ts_ns[i]), length_ns=int(steps[i])) for i in places]
+    gaps = []
+    for start in range(0, len(data), PIECE_ROWS):
+        times = data.ts_ns[start : start + PIECE_ROWS + 1]
+        steps = np.diff(times)
+        gaps += [
+            Gap(start_ns=int(times[place]), length_ns=int(steps[place]))
+            for place in np.flatnonzero(steps > longest_ns)
+        ]
     return sorted(gaps, key=lambda gap: (-gap.length_ns, gap.start_ns))
 
 

@@ -17,7 +17,7 @@ from marketmaker.backtest.arrays import MarketData
 from marketmaker.backtest.drive import Bench
 
 POINTS = 2_000
-PIECE_ROWS = 1 << 17
+PIECE_ROWS = 1 << 16
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 

@@ -31,7 +31,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
-from struct import pack
 from typing import Final, Protocol
 
 from marketmaker.backtest.arrays import MarketData, Quotes
@@ -76,7 +75,7 @@ NS_PER_S = 1_000_000_000
 REQUEST_LIFETIME_S = 5.0
 READING_TAKES_NS = 1_000_000
 """A snapshot is asked for this long after the core wanted it, so that what happened in that instant is in it."""
-TRADES_KEPT = 10_000
+TRADES_KEPT: Final = 10_000
 """No trade is told twice here, so the core may forget older ones, as it does after a reading of a venue's trades."""
 
 
@@ -127,7 +126,7 @@ class FillLog:
     def rows(self) -> array[int]:
         fresh = self._fresh
         if fresh:
-            self._rows.frombytes(pack(f"={len(fresh)}q", *fresh))
+            self._rows.fromlist(fresh)
             fresh.clear()
         return self._rows
 

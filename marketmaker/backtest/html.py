@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from marketmaker.backtest import result as words
+from marketmaker.backtest.figures import percentile
 from marketmaker.backtest.result import Result, moment, plain
 from marketmaker.errors import ConfigError
 from marketmaker.model.settings import GridSettings
@@ -212,7 +213,7 @@ def per_level(result: Result, tick: float) -> dict[str, list[Any]]:
     """Fills by price; neighbouring levels share a bar where there are many."""
     fills = result.fills
     ticks, side = np.array(fills.price_ticks, np.int64), np.array(fills.side, np.int64)
-    levels = np.unique(ticks)
+    levels = np.array(sorted(set(ticks.tolist())), np.int64)
     if len(levels) > LEVEL_BARS:
         edges = np.linspace(ticks.min(), ticks.max() + 1, LEVEL_BARS + 1)
         at = (edges[:-1] + edges[1:]) / 2
@@ -249,7 +250,8 @@ def gains(result: Result) -> dict[str, Any]:
     if not trips.net:
         return {"at": [], "count": [], "width": 1}
     gain_bp = np.array(trips.net) / np.array(trips.value) * 10_000
-    low, high = np.percentile(gain_bp, [1, 99])
+    ordered = np.sort(gain_bp)
+    low, high = percentile(ordered, 1), percentile(ordered, 99)
     if high - low < 1e-9:
         low, high = low - 0.5, high + 0.5
     count, edges = np.histogram(np.clip(gain_bp, low, high), GAIN_BARS, (low, high))

@@ -38,6 +38,12 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.fixture
+def everything_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Converted copies of small files, too."""
+    monkeypatch.setattr(cache, "WORTH_KEEPING", 1)
+
+
 def backtest(config: Path, *arguments: object) -> int:
     return main(["backtest", str(config), "--data", *map(str, arguments)])
 
@@ -177,13 +183,13 @@ def test_dates_are_read_as_text_and_as_timestamps(
     assert "row 4: time must be after 1970; mend or remove the row" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("everything_kept")
 def test_every_event_and_the_copy_kept_give_the_same_result(
     config: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cache, "WORTH_KEEPING", 1)
     path = write_parquet(tmp_path / "xrpusdt.parquet", trade_columns(PRICES))
     first = result(config, capsys, path, "--fill", "touch")
     assert (tmp_path / "xrpusdt.parquet.mmcache").is_file()
@@ -195,13 +201,12 @@ def test_every_event_and_the_copy_kept_give_the_same_result(
     assert slow == first
 
 
+@pytest.mark.usefixtures("everything_kept")
 def test_a_copy_of_other_data_is_not_used(
     config: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cache, "WORTH_KEEPING", 1)
     path = write_parquet(tmp_path / "xrpusdt.parquet", trade_columns(PRICES))
     first = result(config, capsys, path)
     write_parquet(path, trade_columns([*PRICES, 1.3, 1.4]))
@@ -210,14 +215,13 @@ def test_a_copy_of_other_data_is_not_used(
     assert result(config, capsys, path)["rows"] == first["rows"] + 2
 
 
+@pytest.mark.usefixtures("everything_kept")
 def test_a_copy_says_whose_data_it_is_only_to_who_looks_for_the_same(
     config: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A file that names no symbol is told by what is configured: with two of them it is asked for."""
-    monkeypatch.setattr(cache, "WORTH_KEEPING", 1)
     path = write_parquet(tmp_path / "trades.parquet", trade_columns(PRICES))
     first = result(config, capsys, path)
     one = config.read_text()
@@ -228,13 +232,12 @@ def test_a_copy_says_whose_data_it_is_only_to_who_looks_for_the_same(
     assert result(config, capsys, path)["rows"] == first["rows"]
 
 
+@pytest.mark.usefixtures("everything_kept")
 def test_a_copy_read_another_way_is_made_again(
     config: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cache, "WORTH_KEEPING", 1)
     path = write_parquet(
         tmp_path / "xrpusdt.parquet",
         candle_columns([(p, p + 0.004, p - 0.006, p + 0.001) for p in PRICES]),
