@@ -31,6 +31,7 @@ from marketmaker.model.order import (
     Side,
     TimeInForce,
 )
+from tests.support.inside import attributes
 from tests.support.paper import HeardCandles, HeardOrders, HeardPrices, make_order
 
 BUY, SELL = Side.BUY, Side.SELL
@@ -232,7 +233,7 @@ class Bench:
 
 
 def sessions(adapter: Adapter) -> list[Session]:
-    return [each for each in vars(adapter).values() if isinstance(each, Session)]
+    return [each for each in attributes(adapter).values() if isinstance(each, Session)]
 
 
 def flatten(venue: LoopbackVenue, symbol: str) -> int:

@@ -14,6 +14,7 @@ from marketmaker.model.settings import Credentials
 from tests.contract.bench import MID, Bench
 from tests.contract.cards import card
 from tests.contract.makers import ROOMY
+from tests.support.inside import attributes
 from tests.support.paper import HeardCandles, HeardPrices, listening
 
 DATA = "data"
@@ -268,7 +269,7 @@ async def a_subscription_that_is_acknowledged_and_forgotten_is_not_believed(benc
     async with listening(bench.adapter.stream_prices(other, heard)):
 
         def waited_for() -> list[str]:
-            links = [s.link for s in vars(bench.adapter).values() if hasattr(s, "link")]
+            links = [s.link for s in attributes(bench.adapter).values() if hasattr(s, "link")]
             return [name for link in links if link is not None for name in link.silent]
 
         await bench.until(lambda: any("BTC" in name.upper() for name in waited_for()))
@@ -291,4 +292,4 @@ async def no_error_shows_what_signs_the_requests(bench: Bench) -> None:
     except VenueError as error:
         assert "loopback-secret" not in repr(error) + str(error)
         assert error.__cause__ is None or "loopback-secret" not in repr(error.__cause__)
-    assert "loopback-secret" not in repr(vars(bench.adapter))
+    assert "loopback-secret" not in repr(attributes(bench.adapter))

@@ -31,6 +31,7 @@ from marketmaker.model.order import EndReason, OrderReport, TimeInForce
 from tests.contract.bench import BUY, CANCELLED, FILLED, MID, OPEN, SELL, Bench, sessions
 from tests.contract.cards import card
 from tests.contract.makers import CREDENTIALS, MAKERS, ROOMY
+from tests.support.inside import attributes
 from tests.support.paper import HeardOrders, listening
 
 EXECUTION = "execution"
@@ -739,7 +740,7 @@ async def a_wrong_secret_is_refused_and_never_shown(bench: Bench) -> None:
         with pytest.raises(AuthenticationRefused) as caught:
             await stranger.connect()
             await stranger.fetch_account(bench.instrument)
-        assert "wr0ng" not in str(caught.value) + repr(caught.value) + repr(vars(stranger))
+        assert "wr0ng" not in str(caught.value) + repr(caught.value) + repr(attributes(stranger))
 
 
 @card(EXECUTION)
