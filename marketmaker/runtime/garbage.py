@@ -2,7 +2,7 @@
 
 Left alone it runs when enough has been allocated, which is while orders are being made, and a full collection looks at
 everything that was ever loaded: milliseconds. Here it never runs by itself. What lives when trading begins is frozen,
-that is, never looked at again; what came since is looked at by the clock, the young every second, the older seldom.
+that is, never looked at again; what came since is looked at by the clock, the young four times a second, the older seldom.
 Almost nothing needs it: reference counts free what is not part of a cycle.
 
 A thread that computes (the ledger's) gives the interpreter up when another has waited for it for 5 ms, unless told
@@ -18,8 +18,9 @@ from collections.abc import Callable
 
 SWITCH_S = 0.0005
 POLL_S = 0.1
-INTERVAL_S = 1.0
-OLDER_EVERY, ALL_EVERY = 60, 1800
+INTERVAL_S = 0.25
+"""At 2,000 orders a second a second's worth of the young is 15 ms in one piece."""
+OLDER_EVERY, ALL_EVERY = 240, 7200
 """In intervals."""
 
 
