@@ -13,7 +13,8 @@ to, venue and clients run ahead of everything else (`--no-priority` leaves that)
 
     closed   one symbol, the next tick follows the order at once: what the software costs
     paced    one symbol, a tick per 20 ms: waking up is in it
-    many     10 symbols of 40 levels, 1,000 ticks/s in all, each one calling for an order
+    one      one symbol of 40 levels, 1,000 ticks/s, each one calling for an order
+    many     10 symbols of 40 levels, as many ticks in all
     burst    10 symbols of 40 levels, 10,000 ticks/s for 5 s, one in a hundred of a symbol's calling for an order
     quiet    one symbol at 10,000 ticks/s, hardly any calling for one: CPU per tick
     stop     200 orders open, SIGTERM: when the last cancel has come
@@ -48,11 +49,12 @@ Scenario = dict[str, Any]
 SCENARIOS: dict[str, Scenario] = {
     "closed": {"ticks": 2000},
     "paced": {"ticks": 400, "warm-up": 50, "pace": 20_000},
+    "one": {"ticks": 4000, "pace": 1000, "levels": 40},
     "many": {"ticks": 4000, "pace": 1000, "symbols": TEN, "levels": 40},
     "burst": {"ticks": 50_000, "pace": 100, "symbols": TEN, "levels": 40, "move-every": 100},
     "quiet": {"ticks": 50_000, "pace": 100, "move-every": 5000},
 }
-ALONE = ("many", "burst", "quiet")
+ALONE = ("one", "many", "burst", "quiet")
 """What only the daemon plays: a floor for a grid of many symbols would have to be a grid."""
 
 
@@ -247,7 +249,7 @@ def main() -> None:
         "--ticks", type=int, help="measured ticks of a run, instead of each scenario's"
     )
     parser.add_argument("--clients", default="floor,daemon,plain,ccxt,ccxt-blind,nautilus")
-    parser.add_argument("--only", default="closed,paced,many,burst,quiet,stop,parts")
+    parser.add_argument("--only", default="closed,paced,one,many,burst,quiet,stop,parts")
     parser.add_argument("--no-priority", action="store_true")
     args = parser.parse_args()
     prefix = ahead(not args.no_priority)
