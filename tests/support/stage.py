@@ -285,9 +285,9 @@ class Stage:
         process.killed = process.store.dead = True
         process.line.cut()
         if (bookkeeper := process.app.bookkeeper) is not None:
-            ledger = bookkeeper.ledger
-            ledger.intake.waiting.clear()
-            ledger._take = lambda *_, **__: None  # type: ignore[method-assign]
+            intake = bookkeeper.ledger.intake
+            intake.waiting.clear()
+            intake._take = lambda *_, **__: None  # type: ignore[method-assign]
         process.task.cancel()
         await asyncio.gather(process.task, return_exceptions=True)
         self.process = None
