@@ -188,9 +188,8 @@ def main(arguments: list[str] | None = None) -> int:
 
         compiled.use_if_built()
     if arguments is None and sys.argv[1:2] == ["backtest"]:
-        gc.set_threshold(
-            100_000, 50, 100
-        )  # looking through what is loaded is a twentieth of a short run
+        # Looking through what is loaded is a twentieth of a short run.
+        gc.set_threshold(100_000, 50, 100)
     words = sys.argv[1:] if arguments is None else arguments
     args = build_parser(words[0] if words else "").parse_args(words)
     from marketmaker.errors import ConfigError, MarketMakerError

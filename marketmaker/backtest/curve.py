@@ -13,11 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from marketmaker.backtest.arrays import MarketData
+from marketmaker.backtest.arrays import PIECE_ROWS, MarketData
 from marketmaker.backtest.drive import Bench
 
 POINTS = 2_000
-PIECE_ROWS = 1 << 16
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 

@@ -157,7 +157,7 @@ def measure(
     ) * float(bench.instrument.quantum)
     count, net = len(fills), np.array(trips.net)
     gains, losses = float(net[net > 0].sum()), float(-net[net < 0].sum())
-    held = np.array(trips.held_s)
+    held = np.sort(np.array(trips.held_s))
     some = len(net) > 0
     return Figures(
         period_s=returns.length_s,
@@ -182,9 +182,9 @@ def measure(
         round_trip_best=float(net.max()) if some else None,
         round_trip_worst=float(net.min()) if some else None,
         round_trip_mean_bp=float(net.sum()) / sum(trips.value) * 10_000 if some else None,
-        held_median_s=percentile(np.sort(held), 50) if some else None,
-        held_p90_s=percentile(np.sort(held), 90) if some else None,
-        held_longest_s=float(held.max()) if some else None,
+        held_median_s=percentile(held, 50) if some else None,
+        held_p90_s=percentile(held, 90) if some else None,
+        held_longest_s=float(held[-1]) if some else None,
         fills_per_day=count / span_s * 86_400,
     )
 

@@ -213,6 +213,7 @@ def per_level(result: Result, tick: float) -> dict[str, list[Any]]:
     """Fills by price; neighbouring levels share a bar where there are many."""
     fills = result.fills
     ticks, side = np.array(fills.price_ticks, np.int64), np.array(fills.side, np.int64)
+    # Not by np.unique, which loads numpy's masked arrays: see `percentile`.
     levels = np.array(sorted(set(ticks.tolist())), np.int64)
     if len(levels) > LEVEL_BARS:
         edges = np.linspace(ticks.min(), ticks.max() + 1, LEVEL_BARS + 1)

@@ -1,7 +1,8 @@
 """What a process booked, and what is told of the same orders to the next one: everything once, whatever tells it.
 
 Found by the simulation: a quantity booked from a query, without its trade, was booked again from the trade after a
-crash (seed 280), or from an earlier trade of its order (seed 712); a position left to the owner was taken from the slots by the next process (seed 285).
+crash (seed 280), or from an earlier trade of its order (seed 712); a position left to the owner was taken from the
+slots by the next process (seed 285).
 """
 
 from __future__ import annotations
