@@ -105,7 +105,7 @@ def quoted_sides(symbol: Symbol) -> set[Side]:
 def lacks_trades(symbol: Symbol) -> bool:
     """Whether a quantity was booked whose trade, and so whose fee, has not been heard of."""
     ended = symbol.manager.ended_orders.values()
-    return not symbol.failed and any(order.trade_lots < order.booked_lots for order, *_ in ended)
+    return not symbol.failed and any(order.trade_lots < order.booked_lots for order in ended)
 
 
 def is_settled(symbol: Symbol) -> bool:

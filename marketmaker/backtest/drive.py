@@ -31,6 +31,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
+from struct import Struct
 from typing import Final, Protocol
 
 from marketmaker.backtest.arrays import MarketData, Quotes
@@ -108,53 +109,43 @@ class PlainIds:
 
 
 FILL_COLUMNS: Final = ("ts_ns", "price_ticks", "qty_lots", "side", "slot", "realised", "is_maker")
-
-FRESH_VALUES: Final = 7_000
+PACK_ROW: Final = Struct(f"{len(FILL_COLUMNS)}q").pack
 
 
 class FillLog:
     """Our fills in columns, oldest first. `side` is +1 or -1; `realised` in quanta, before fees."""
 
-    __slots__ = ("_fresh", "_rows")
+    __slots__ = ("rows",)
 
     def __init__(self) -> None:
-        self._rows = array("q")
-        """Row after row."""
-        self._fresh: list[int] = []
-        """The same of the latest fills, which are cheaper to add to a list."""
-
-    def rows(self) -> array[int]:
-        fresh = self._fresh
-        if fresh:
-            self._rows.fromlist(fresh)
-            fresh.clear()
-        return self._rows
+        self.rows = array("q")
+        """Fill after fill."""
 
     def __len__(self) -> int:
-        return len(self.rows()) // len(FILL_COLUMNS)
+        return len(self.rows) // len(FILL_COLUMNS)
 
     def __eq__(self, other: object) -> bool:
-        return self.rows() == other.rows() if isinstance(other, FillLog) else NotImplemented
+        return self.rows == other.rows if isinstance(other, FillLog) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 
     def __getattr__(self, name: str) -> array[int]:
         if name not in FILL_COLUMNS:
             raise AttributeError(name)
-        return self.rows()[FILL_COLUMNS.index(name) :: len(FILL_COLUMNS)]
+        return self.rows[FILL_COLUMNS.index(name) :: len(FILL_COLUMNS)]
 
     def add(self, fill: RecordFill) -> None:
-        """The values in the order of FILL_COLUMNS."""
-        fresh = self._fresh
-        fresh.append(fill.ts_venue_ns)
-        fresh.append(fill.price_ticks)
-        fresh.append(fill.qty_lots)
-        fresh.append(fill.side)
-        fresh.append(fill.client_order_id.slot)
-        fresh.append(fill.realised)
-        fresh.append(1 if fill.is_maker else 0)
-        if len(fresh) >= FRESH_VALUES:
-            self.rows()
+        self.rows.frombytes(
+            PACK_ROW(
+                fill.ts_venue_ns,
+                fill.price_ticks,
+                fill.qty_lots,
+                fill.side,
+                fill.client_order_id.slot,
+                fill.realised,
+                fill.is_maker,
+            )
+        )
 
 
 class Bench:
@@ -246,13 +237,14 @@ class Bench:
         now_ns = self.now_ns
         self.hear(OrderStreamRestored(ts_ns=now_ns))
         self.hear(SnapshotTaken(snapshot=self._read(), ts_ns=now_ns))
-        self.play(0)
+        self.play(0, self.times[0])
         return 0
 
-    def play(self, place: int) -> bool:
-        """The event happens; what was due until its time has happened already. Whether the core heard its price."""
+    def play(self, place: int, at_ns: int) -> bool:
+        """The event happens, at its own time; what was due until then has happened already. Whether the core heard its
+        price."""
         self.woken += 1
-        at_ns, price = self.times[place], self._price[place]
+        price = self._price[place]
         self.now_ns = ts_ns = max(self.now_ns, at_ns)
         if self._one_price:
             lots = self._qty[place] if self._by_quantity else 0
@@ -261,8 +253,7 @@ class Bench:
             self._apply(place)
         if self._inbox:
             self._hear_news(place)
-        band = self.manager.quiet_band
-        if (band is not None and band[0] <= price <= band[1]) or price <= 0:
+        if self.manager.is_quiet(price) or price <= 0:
             return False
         self._heard = place
         self._unwritten = None
@@ -414,6 +405,8 @@ class Bench:
 
     def _drain(self) -> None:
         inbox = self._inbox
+        if not inbox:
+            return
         while self._opened < len(inbox):
             event = inbox[self._opened]
             self._opened += 1
@@ -568,7 +561,7 @@ def drive(
     for place in range(played + 1, len(ts_ns)):
         while (due_ns := bench.next_due_ns()) <= ts_ns[place]:
             bench.do_due(due_ns)
-        if not bench.play(place):
+        if not bench.play(place, ts_ns[place]):
             bench.hear_quiet(place, doubting=doubting)
         if progress is not None:
             progress(place)

@@ -34,20 +34,21 @@ def skip_ahead(
     nearer = 1 if matcher.model is FillModel.CROSS else 0
     played = bench.begin()
     while True:
-        band = manager.quiet_band
-        if band is None:
+        quiet_low, quiet_high = manager.quiet()
+        if quiet_low > quiet_high:
             place = played + 1
         else:
             best_buy, best_sell = matcher.reach()
-            low = max(band[0] - 1, best_buy - nearer)
+            low = max(quiet_low - 1, best_buy - nearer)
             low = max(low, lowest)
-            high = min(band[1] + 1, best_sell + nearer)
+            high = min(quiet_high + 1, best_sell + nearer)
             if holding.lots:
                 low = max(low, holding.safe_low // 2)
                 high = min(high, -(-holding.safe_high // 2))
             place = index.next_outside(played + 1, low, high)
         due_ns = bench.next_due_ns()
-        if due_ns != never and due_ns <= (times[place] if place < size else last_ns):
+        at_ns = times[place] if place < size else last_ns
+        if due_ns != never and due_ns <= at_ns:
             before = max(int(ts_ns.searchsorted(due_ns)) - 1, played)
             bench.catch_up(played, before)
             played = before
@@ -55,7 +56,7 @@ def skip_ahead(
             continue
         if place >= size:
             break
-        bench.play(place)
+        bench.play(place, at_ns)
         played = place
         if progress is not None:
             progress(place)

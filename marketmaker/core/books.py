@@ -47,7 +47,10 @@ class Books:
         """
         fresh = fill if fill is not None and fill.trade_id not in order.trade_ids else None
         if fresh is not None:
-            order.trade_ids.add(fresh.trade_id)
+            if isinstance(order.trade_ids, set):
+                order.trade_ids.add(fresh.trade_id)
+            else:
+                order.trade_ids = {fresh.trade_id}
             order.trade_lots += fresh.qty_lots
             order.trade_value += fresh.qty_lots * fresh.price_ticks
         delta = max(cumulative, order.trade_lots) - order.booked_lots

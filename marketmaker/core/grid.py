@@ -81,7 +81,9 @@ class Ladder:
         self.distance = distance
         self.from_nearest = from_nearest
         self.lo, self.hi = NOWHERE
-        self.nearest = 0
+        self.below = 0
+        self.moved_at = -FAR
+        """Where the price was when the window moved last, and the rung at or below it."""
         self.window_band = (FAR, -FAR)
         self.inventory: list[int] = []
         self.first = 0
@@ -121,17 +123,26 @@ class Ladder:
         """The lowest reach whose nearest rung is `rung`: halves go up."""
         return (self.reach_of(rung - 1) + self.reach_of(rung) + 1) // 2
 
+    @property
+    def nearest(self) -> int:
+        """The rung nearest to the price at which the window moved last."""
+        above = self.below + 1
+        return above if self.midpoint(above) <= self.moved_at else self.below
+
     def move_window(self, reach: int) -> WindowMove:
         """Follow the price."""
         below = self.rung_at_or_below(reach)
-        hi = below if self.threshold(below) <= reach else below - 1
-        half_way = self.midpoint(below + 1)
-        self.nearest = below + 1 if half_way <= reach else below
-        low, high = self.threshold(hi), self.threshold(hi + 1)
+        self.below, self.moved_at = below, reach
+        hi, low = below, self.threshold(below)
+        if low <= reach:
+            high = self.threshold(below + 1)
+        else:
+            hi, low, high = below - 1, self.threshold(below - 1), low
         if self.from_nearest:
-            lo = self.nearest - self.entry_window + 1
-            low = max(low, self.midpoint(self.nearest))
-            high = min(high, self.midpoint(self.nearest + 1))
+            nearest = self.nearest
+            lo = nearest - self.entry_window + 1
+            low = max(low, self.midpoint(nearest))
+            high = min(high, self.midpoint(nearest + 1))
         else:
             lo = hi - self.entry_window + 1
         self.window_band = (low, high - 1)
@@ -173,9 +184,14 @@ class Ladder:
         run = self.inventory
         return self.last > self.first and run[self.first] <= rung <= run[self.last - 1]
 
+    def place_of(self, rung: int) -> int:
+        """Where in the inventory the rung is or would be; mostly it is the lowest."""
+        run = self.inventory
+        return 0 if not run or rung <= run[0] else bisect_left(run, rung)
+
     def add_inventory(self, rung: int) -> list[int]:
         """Returns the rungs that may have become offered."""
-        place = bisect_left(self.inventory, rung)
+        place = self.place_of(rung)
         self.inventory.insert(place, rung)
         if place <= self.first:
             self.first += 1
@@ -186,13 +202,17 @@ class Ladder:
         return []
 
     def remove_inventory(self, rung: int) -> None:
-        place = bisect_left(self.inventory, rung)
-        del self.inventory[place]
+        place = self.place_of(rung)
+        self.inventory.pop(place)
         if place < self.first:
             self.first -= 1
             self.last -= 1
         elif place < self.last:
             self.last -= 1
+
+    def offers_everything(self) -> bool:
+        """Whether all that is sellable is offered, so that no price can change what is."""
+        return self.first == 0 and self.last == len(self.inventory) <= self.exit_budget
 
     def move_offered(self, reach: int) -> list[int]:
         """Make the offered run the nearest `exit_budget` rungs again. Returns the rungs that joined or left it."""

@@ -115,28 +115,24 @@ class OrderNews:
     def hear_of_other(self, report: OrderReport, name: ClientOrderId) -> None:
         """News of an order that is no slot's current one: late, or alive without our knowing."""
         known = self.grid.ended_orders.get(name.sequence)
-        if known is not None and known[0].client_order_id == name:
-            order = known[0]
-            if order.recovered and report.status is OrderStatus.OPEN:
+        if known is not None and known.client_order_id == name:
+            if known.recovered and report.status is OrderStatus.OPEN:
                 self.take_in(report, name)
                 return
             self.book_ended(known, report.filled_lots, report)
             self.grid.late_news += 1
-            if order.presumed_dead and report.status is OrderStatus.OPEN:
-                order.venue_order_id = report.venue_order_id
-                self.bury(order)
+            if known.presumed_dead and report.status is OrderStatus.OPEN:
+                known.venue_order_id = report.venue_order_id
+                self.bury(known)
             return
         if report.status is OrderStatus.OPEN:
             self.take_in(report, name)
         elif report.filled_lots:
             self.grid.actions.append(TakeSnapshot(reason="fill of an order without a record"))
 
-    def book_ended(
-        self, known: tuple[LiveOrder, int, int], cumulative: int, report: OrderReport
-    ) -> None:
-        """`known`: an order that is over, its slot's index and sign."""
-        order, index, sign = known
-        slot = self.grid.slot_at(index, sign)
+    def book_ended(self, order: LiveOrder, cumulative: int, report: OrderReport) -> None:
+        """`order` is over; its slot may long have another, or be forgotten."""
+        slot = self.grid.slot_at(order.client_order_id.slot, order.sign)
         self.grid.book(slot, order, cumulative, report)
         self.grid.forget_if_idle(slot)
 
@@ -148,7 +144,7 @@ class OrderNews:
         if ladder is not None and slot is None:
             slot = self.grid.slot_at(name.slot, sign)
         order = self.earlier_order(report, name, sign)
-        self.grid.ended_orders[name.sequence] = (order, name.slot, sign)
+        self.grid.ended_orders[name.sequence] = order
         if ladder is not None:
             self.grid.book(self.grid.slot_at(name.slot, sign), order, report.filled_lots, report)
         if order.booked_lots >= order.qty_lots:
@@ -191,8 +187,8 @@ class OrderNews:
         """The order with what is booked on it: as far as memory and trades tell or, without memory, all that filled
         until now, for that is in the position from which the inventory is taken."""
         known = self.grid.ended_orders.get(name.sequence)
-        if known is not None and known[0].client_order_id == name:
-            order = known[0]
+        if known is not None and known.client_order_id == name:
+            order = known
             order.price_ticks, order.qty_lots = report.price_ticks, report.qty_lots
         else:
             order = LiveOrder(

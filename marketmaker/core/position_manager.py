@@ -97,11 +97,14 @@ REMEMBERED_PAYMENTS: Final = 1_000
 REMEMBERED_TRADES: Final = 1_000
 RENEW_AT_SHARE: Final = 0.9
 CLOSE_ALERT_EVERY: Final = 20
+NOTHING_QUIET: Final = (1, 0)
+"""A quiet band without a price."""
 
 BUY: Final = Side.BUY
 SELL: Final = Side.SELL
 GTC: Final = TimeInForce.GTC
 IOC: Final = TimeInForce.IOC
+SENT: Final = Heard.SENT
 
 NO_ROOM: Final = "max_open_orders reached"
 TOO_EXPOSED: Final = "max_position reached"
@@ -160,9 +163,10 @@ class PositionManager:
         """The ladder of a grid that has one."""
         self.slots: dict[int, Slot] = {}
         self.live: dict[int, Slot] = {}
-        self.ended_orders: dict[int, tuple[LiveOrder, int, int]] = {}
+        self.ended_orders: dict[int, LiveOrder] = {}
         self.holding: dict[int, None] = {}
-        self.entry_leaves = {1: 0, -1: 0}
+        self.entry_leaves = [0, 0, 0]
+        """Lots that resting entries may still bring, by sign: -1 is the last place."""
 
         self.gates: dict[Gate, str] = {}
         self.stream_up = False
@@ -180,6 +184,8 @@ class PositionManager:
         self.cleaned: set[int] = set()
         self.cleaned_at: dict[int, int] = {}
         self.starved: dict[int, list[int]] = {1: [], -1: []}
+        self.starving = False
+        """Whether there may be any."""
         self.waiting_for_price: set[int] = set()
         self.outdated: set[int] = set()
         """Sequence numbers of entries that a change of the settings gave another quantity."""
@@ -205,8 +211,8 @@ class PositionManager:
         self.room_made = False
         self.timers: list[tuple[int, int, str, int]] = []
         self.timer_count = 0
-        self._quiet_band: tuple[int, int] | None = None
-        self._quiet_band_known = True
+        self._quiet_low, self._quiet_high = NOTHING_QUIET
+        self._quiet_known = True
         self.news = OrderNews(self)
         self.repair = Repair(self, self.news)
         self.handlers: dict[type, Callable[[Any], None]] = {
@@ -239,9 +245,8 @@ class PositionManager:
         """Take the event in and return what has to be done, in order. Raises InvariantBroken."""
         kind = type(event)
         if kind is PriceChanged:
-            band = self.quiet_band
             price = event.price_ticks  # type: ignore[union-attr]
-            if band is not None and band[0] <= price <= band[1]:
+            if self.is_quiet(price):
                 self.price = price
                 return []
         self.actions = []
@@ -256,24 +261,35 @@ class PositionManager:
         self.settle_marked()
         if self.closing and not self.live:
             self.close_step()
-        self._quiet_band_known = False
+        self._quiet_known = False
         return self.actions
 
-    @property
-    def quiet_band(self) -> tuple[int, int] | None:
-        """Lowest and highest price, both included, that change nothing; None where every price has to be looked at.
+    def is_quiet(self, price: int) -> bool:
+        """Whether this price would change nothing."""
+        if not self._quiet_known:
+            self.find_quiet()
+        return self._quiet_low <= price <= self._quiet_high
+
+    def quiet(self) -> tuple[int, int]:
+        """Lowest and highest price, both included, that change nothing; the highest below the lowest where every price
+        has to be looked at.
 
         Worked out when it is asked for: of several events in a row only the last one's is of use.
         """
-        if not self._quiet_band_known:
-            self._quiet_band = self.find_quiet_band()
-            self._quiet_band_known = True
-        return self._quiet_band
+        if not self._quiet_known:
+            self.find_quiet()
+        return self._quiet_low, self._quiet_high
+
+    @property
+    def quiet_band(self) -> tuple[int, int] | None:
+        """The same, None where every price has to be looked at."""
+        low, high = self.quiet()
+        return None if high < low else (low, high)
 
     @quiet_band.setter
     def quiet_band(self, band: tuple[int, int] | None) -> None:
-        self._quiet_band = band
-        self._quiet_band_known = True
+        self._quiet_low, self._quiet_high = NOTHING_QUIET if band is None else band
+        self._quiet_known = True
 
     @property
     def wake_at_ns(self) -> int | None:
@@ -365,8 +381,9 @@ class PositionManager:
         room = self.cap - self.entries_wanted()
         for ladder in self.each_ladder:
             ladder.exit_budget = max(0, min(ladder.exit_window, room))
-            for rung in ladder.move_offered(ladder.sign * self.price):
-                self.marked[ladder.mirrored(rung)] = None
+            if not ladder.offers_everything():
+                for rung in ladder.move_offered(ladder.sign * self.price):
+                    self.marked[ladder.mirrored(rung)] = None
             room -= ladder.last - ladder.first
 
     def entries_wanted(self) -> int:
@@ -382,9 +399,11 @@ class PositionManager:
             wanted += ladder.free_rungs()
         return wanted
 
-    def find_quiet_band(self) -> tuple[int, int] | None:
+    def find_quiet(self) -> None:
+        self._quiet_known = True
+        self._quiet_low, self._quiet_high = NOTHING_QUIET
         if self.price is None or self.waiting_for_price:
-            return None
+            return
         low, high = self.limits.band()
         for ladder in self.each_ladder:
             reach_low, reach_high = ladder.band()
@@ -392,7 +411,8 @@ class PositionManager:
                 low, high = max(low, reach_low), min(high, reach_high)
             else:
                 low, high = max(low, -reach_high), min(high, -reach_low)
-        return (low, high) if low <= self.price <= high else None
+        if low <= self.price <= high:
+            self._quiet_low, self._quiet_high = low, high
 
     # --- what keeps orders from being placed ---
 
@@ -536,28 +556,53 @@ class PositionManager:
     def settle_marked(self) -> None:
         """Cancels first, then exits, then entries, each nearest to the price first."""
         while self.marked or self.room_made:
-            if len(self.marked) > 1:
-                ranked = [self.settling_order(index) for index in self.marked]
-                ranked.sort()
+            if len(self.marked) == 1:
+                index = first_of(self.marked)
                 self.marked.clear()
-                for _, _, index in ranked:
-                    self.settle(index)
+                self.settle(index)
             elif self.marked:
-                self.settle(self.marked.popitem()[0])
+                self.settle_each()
             if self.room_made and not self.marked:
                 self.room_made = False
                 self.feed_starved()
 
-    def settling_order(self, index: int) -> tuple[int, int, int]:
-        slot = self.slots.get(index)
-        rank = 2
-        if slot is not None:
-            rank = 0 if slot.order is not None else 1 if slot.sellable else 2
-        distance = 0
-        if self.price is not None and self.ladders:
-            ladder = self.only_ladder or self.ladders[1]
-            distance = abs(ladder.lattice.level(index) - self.price)
-        return rank, distance, index
+    def settle_each(self) -> None:
+        """Settle what is marked now; whatever that marks is left for the next time."""
+        with_order: list[int] = []
+        sellable: list[int] = []
+        others: list[int] = []
+        for index in self.marked:
+            slot = self.slots.get(index)
+            if slot is None:
+                others.append(index)
+            elif slot.order is not None:
+                with_order.append(index)
+            elif slot.sellable:
+                sellable.append(index)
+            else:
+                others.append(index)
+        self.marked.clear()
+        self.settle_nearest_first(with_order)
+        self.settle_nearest_first(sellable)
+        self.settle_nearest_first(others)
+
+    def settle_nearest_first(self, indices: list[int]) -> None:
+        """Of two levels as far from the price the lower number comes first."""
+        if len(indices) == 2:
+            apart = self.distance(indices[0]) - self.distance(indices[1])
+            if apart > 0 or (apart == 0 and indices[0] > indices[1]):
+                indices.reverse()
+        elif len(indices) > 2:
+            indices.sort()
+            indices.sort(key=self.distance)
+        for index in indices:
+            self.settle(index)
+
+    def distance(self, index: int) -> int:
+        if self.price is None or not self.ladders:
+            return 0
+        ladder = self.only_ladder or self.ladders[1]
+        return abs(ladder.lattice.level(index) - self.price)
 
     def settle(self, index: int) -> None:
         """Close the gap between what a slot should have and what it has, with one action at most."""
@@ -603,10 +648,17 @@ class PositionManager:
     def ladder_of(self, index: int, slot: Slot | None) -> Ladder | None:
         """`slot`: the level's record where there is one."""
         if slot is not None:
-            return self.ladders.get(slot.sign)
+            return self.ladder_facing(slot.sign)
         if self.only_ladder is not None:
             return self.only_ladder
         return self.ladders.get(1 if index < 0 else -1) if index else None
+
+    def ladder_facing(self, sign: int) -> Ladder | None:
+        """None where the grid does not look this way."""
+        ladder = self.only_ladder
+        if ladder is None:
+            return self.ladders.get(sign)
+        return ladder if ladder.sign == sign else None
 
     def slot_at(self, index: int, sign: int) -> Slot:
         slot = self.slots.get(index)
@@ -639,6 +691,7 @@ class PositionManager:
                 slot.strict_beyond = None
 
     def starve(self, slot: Slot) -> None:
+        self.starving = True
         queue = self.starved[slot.sign]
         rung = slot.rung
         place = bisect_left(queue, rung)
@@ -647,12 +700,15 @@ class PositionManager:
 
     def feed_starved(self) -> None:
         """Room was made: settle the slots that could not be placed for want of it, nearest first, while it lasts."""
+        if not self.starving:
+            return
         for sign, queue in self.starved.items():
             while queue:
                 waiting = len(queue)
                 self.settle(sign * queue.pop())
                 if len(queue) == waiting:
                     break
+        self.starving = any(self.starved.values())
 
     # --- orders ---
 
@@ -684,8 +740,9 @@ class PositionManager:
         post_only = not self.closing and next_is_post_only(
             settings.post_only, slot.post_only_rejects, settings.post_only_rejects
         )
-        name = name_order(slot.index, side, self.take_sequence())
-        slot.hear(Heard.SENT)
+        sequence = self.take_sequence()
+        name = name_order(slot.index, side, sequence)
+        slot.hear(SENT)
         slot.retry_at_ns = 0
         slot.strict_beyond = None
         slot.order = LiveOrder(
@@ -699,7 +756,7 @@ class PositionManager:
             ts_sent_ns=self.now_ns,
             ts_changed_ns=self.now_ns,
         )
-        self.live[name.sequence] = slot
+        self.live[sequence] = slot
         if not is_exit:
             self.entry_leaves[slot.sign] += lots
         self.orders_placed += 1
@@ -746,19 +803,18 @@ class PositionManager:
         sequence = order.client_order_id.sequence
         slot.order = None
         order.ts_ended_ns = self.now_ns
-        if sequence in self.live:
-            del self.live[sequence]
-        self.ended_orders[sequence] = (order, slot.index, slot.sign)
+        del self.live[sequence]
+        self.ended_orders[sequence] = order
         if len(self.ended_orders) > REMEMBERED_ENDED_ORDERS:
             drop_oldest(self.ended_orders, FORGOTTEN_AT_ONCE)
         if not order.is_exit:
             self.entry_leaves[slot.sign] -= order.leaves_lots
-            ladder = self.ladders.get(slot.sign)
+            ladder = self.ladder_facing(slot.sign)
             if ladder is not None and ladder.stranded:
                 ladder.stranded.discard(slot.rung)
         if self.outdated:
             self.outdated.discard(sequence)
-        if self.renewing == sequence:
+        if self.renewing is not None and self.renewing == sequence:
             self.renewing = None
         self.actions.append(
             RecordOrderEnd(
@@ -858,7 +914,7 @@ class PositionManager:
 
     def held_changed(self, slot: Slot) -> None:
         """Keep the ladder's inventory in step with what the slot holds."""
-        index, rung, ladder = slot.index, slot.rung, self.ladders.get(slot.sign)
+        index, rung, ladder = slot.index, slot.rung, self.ladder_facing(slot.sign)
         if slot.held_lots:
             self.holding[index] = None
         elif index in self.holding:
@@ -1053,6 +1109,13 @@ class PositionManager:
 
     def alert(self, severity: Severity, topic: str, message: str) -> None:
         self.actions.append(RaiseAlert(severity=severity, topic=topic, message=message))
+
+
+def first_of(kept: dict[int, None]) -> int:
+    """What was put in first."""
+    for each in kept:
+        return each
+    raise KeyError
 
 
 def drop_oldest(kept: dict[Any, Any], count: int) -> None:

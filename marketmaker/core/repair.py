@@ -112,7 +112,7 @@ class Repair:
                 self.grid.end_order(slot, order, None)
             return
         known = self.grid.ended_orders.get(name.sequence)
-        if known is not None and known[0].client_order_id == name:
+        if known is not None and known.client_order_id == name:
             self.news.book_ended(known, 0, report)
         elif self.happened_while_we_were_away(fill):
             self.recover_fill(name, report)
@@ -145,7 +145,7 @@ class Repair:
             ts_sent_ns=0,
             venue_order_id=report.venue_order_id,
         )
-        self.grid.ended_orders[name.sequence] = (order, name.slot, sign)
+        self.grid.ended_orders[name.sequence] = order
         self.grid.book(self.grid.slot_at(name.slot, sign), order, 0, report)
 
     def remember(self, booked: BookedOrder) -> None:
@@ -167,7 +167,7 @@ class Repair:
             trade_lots=booked.trade_lots,
             trade_value=booked.trade_value,
         )
-        self.grid.ended_orders[name.sequence] = (order, name.slot, sign)
+        self.grid.ended_orders[name.sequence] = order
         self.grid.untold[name.sequence] = order
 
     def forget_what_is_over(self, listed: Container[int]) -> None:
@@ -194,11 +194,10 @@ class Repair:
     def hear_strange(self, report: OrderReport, ts_asked_ns: int) -> None:
         name = report.client_order_id
         assert name is not None
-        known = self.grid.ended_orders.get(name.sequence)
-        if known is None or known[0].client_order_id != name or known[0].recovered:
+        order = self.grid.ended_orders.get(name.sequence)
+        if order is None or order.client_order_id != name or order.recovered:
             self.news.take_in(report, name)
             return
-        order = known[0]
         if order.ts_ended_ns < ts_asked_ns:
             order.venue_order_id = report.venue_order_id
             self.news.bury(order)

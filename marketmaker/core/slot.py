@@ -54,6 +54,8 @@ class Verdict(Enum):
 FREE: Final = SlotState.FREE
 PENDING: Final = SlotState.PENDING
 LOCKED: Final = SlotState.LOCKED
+NO_TRADES: Final[frozenset[str]] = frozenset()
+"""Most orders never have one, and each set is as large as the rest of an order."""
 LATE: Final = Verdict.LATE
 RESYNC: Final = Verdict.RESYNC
 BROKEN: Final = Verdict.BROKEN
@@ -118,7 +120,7 @@ class LiveOrder:
     booked_value: int = 0
     trade_lots: int = 0
     trade_value: int = 0
-    trade_ids: set[str] = field(default_factory=set)
+    trade_ids: frozenset[str] | set[str] = NO_TRADES
     cancel_asked_ns: int = 0
     unanswered_ns: int = 0
     """When it became known that the placement's own answer will never come."""
@@ -127,6 +129,11 @@ class LiveOrder:
     """When a LOCKED order could twice not be found; a snapshot asked for later settles it."""
     presumed_dead: bool = False
     """Ended because nobody knew it any more, not because the venue said so."""
+
+    @property
+    def sign(self) -> int:
+        """Of the slot it is for."""
+        return -self.side if self.is_exit else self.side
 
     @property
     def leaves_lots(self) -> int:

@@ -77,7 +77,7 @@ class Holding:
         self.maker_fee = EXACT.multiply(quantum, self.instrument.maker_fee)
         self.taker_fee = EXACT.multiply(quantum, self.instrument.taker_fee)
         digits = max(len(fee.as_tuple().digits) for fee in (self.maker_fee, self.taker_fee))
-        self.short_value = 10 ** max(USUAL_DIGITS - digits, 0)
+        self.short_value = min(10 ** max(USUAL_DIGITS - digits, 0), FAR)
 
     @property
     def half_quantum(self) -> Decimal:
@@ -246,7 +246,10 @@ class Account:
         for other in self._each:
             if other is not holding:
                 exposure += other.exposure2() * other.half_grains
-        return times(exposure, self._leverage_under) <= times(self._equity(), self._leverage_over)
+        equity = self._equity()
+        if exposure <= equity and self._leverage_under <= self._leverage_over:
+            return True
+        return times(exposure, self._leverage_under) <= times(equity, self._leverage_over)
 
     def available(self) -> Decimal:
         """Free margin, rounded to 28 digits, never below 0."""

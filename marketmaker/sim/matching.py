@@ -97,16 +97,21 @@ class BookSide:
 
     def add(self, order: BookOrder) -> None:
         key = order.key
+        keys = self._keys
+        if key > self.best:
+            self._levels[key] = [order]
+            keys.append(key)
+            self.best = key
+            return
         level = self._levels.get(key)
         if level is not None:
             level.append(order)
             return
         self._levels[key] = [order]
-        if key > self.best:
-            self._keys.append(key)
-            self.best = key
+        if key < keys[0]:
+            keys.insert(0, key)
         else:
-            insort(self._keys, key)
+            insort(keys, key)
 
     def remove(self, order: BookOrder) -> None:
         """Nothing happens when it does not rest here."""
@@ -118,10 +123,13 @@ class BookSide:
             level.remove(order)
             return
         del self._levels[key]
+        keys = self._keys
         if key == self.best:
             self._drop_best()
+        elif key == keys[0]:
+            keys.pop(0)
         else:
-            del self._keys[bisect_left(self._keys, key)]
+            keys.pop(bisect_left(keys, key))
 
     def _drop_best(self) -> None:
         """The best level is empty."""

@@ -93,7 +93,7 @@ def test_a_buy_and_a_sell_in_one_event_are_two_fills() -> None:
     lots: list[int] = []
     bench.begin()
     for place in (1, 2):
-        bench.play(place)
+        bench.play(place, bench.times[place])
         lots.append(bench.market.holding.lots)
     held = [fill * side for fill, side in zip(bench.fills.qty_lots, bench.fills.side, strict=True)]
     assert bench.fills.side.tolist() == [1, -1, 1]

@@ -106,7 +106,7 @@ MUTANTS = (
             MANAGER,
             "        self.room_made = True\n\n    def wait(",
             """        order.booked_lots = order.trade_lots = 0
-        order.trade_ids.clear()
+        order.trade_ids = frozenset()
         self.room_made = True
 
     def wait(""",

@@ -888,7 +888,7 @@ async def test_a_restart_keeps_levels_inventory_and_cost_and_reuses_no_id(tmp_pa
         await asyncio.sleep(1)
         held = readings.memory(first.symbol().manager)
         ids.append(
-            {o.client_order_id.sequence for o, _, _ in first.symbol().manager.ended_orders.values()}
+            {o.client_order_id.sequence for o in first.symbol().manager.ended_orders.values()}
         )
     assert problems_of(first.report) == []
     assert held is not None
@@ -912,8 +912,7 @@ async def test_a_restart_keeps_levels_inventory_and_cost_and_reuses_no_id(tmp_pa
         assert lots > 0
         assert manager.books.realised == gained
         ids.append(
-            {o.client_order_id.sequence for o, _, _ in manager.ended_orders.values()}
-            | set(manager.live)
+            {o.client_order_id.sequence for o in manager.ended_orders.values()} | set(manager.live)
         )
     assert problems_of(second.report) == []
     assert not ids[0] & ids[1]

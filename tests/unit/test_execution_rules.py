@@ -866,7 +866,7 @@ def test_a_fill_of_more_than_was_ordered_is_booked_and_alerted() -> None:
 
 def test_exposure_of_resting_entries_is_their_unfilled_rest() -> None:
     venue = started()
-    assert venue.manager.entry_leaves == {1: 80, -1: 0}
+    assert venue.manager.entry_leaves == [0, 80, 0]
     toy = order_at(venue, ANCHOR - 100)
     venue.fill(toy, 8)
     assert venue.manager.entry_leaves[1] == 72

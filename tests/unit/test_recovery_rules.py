@@ -347,7 +347,7 @@ def test_neutral_orders_without_a_record_go_to_the_ladder_of_their_side_of_the_a
     unwanted = strange_order(venue, 2, Side.BUY, ANCHOR + 200, sequence=900_003)
     actions = priced(venue)
     assert cancelled(actions) == [unwanted.order.client_order_id]
-    assert venue.manager.entry_leaves == {1: 80, -1: 80}
+    assert venue.manager.entry_leaves == [0, 80, 80]
 
 
 def test_the_earlier_trades_of_an_adopted_order_are_not_counted_twice() -> None:
