@@ -15,10 +15,14 @@ the event itself has to be looked at.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
+"""An int of 64 bits once compiled; to Python the word means nothing."""
 
 Prices = NDArray[np.signedinteger[Any]]
 
@@ -43,30 +47,31 @@ class PriceIndex:
         self._low_events = memoryview(low)  # type: ignore[arg-type]
         self._high_events = memoryview(high)  # type: ignore[arg-type]
 
-    def next_outside(self, start: int, low: int, high: int) -> int:
+    def next_outside(self, start: i64, low: i64, high: i64) -> i64:
         """The first event at or after `start` that reaches down to `low` or up to `high`; `size` when none does."""
-        size = self.size
         block = start >> FAN_BITS
         if start & (FAN_OUT - 1):
             place = self._first_event(start, block, low, high)
             if place >= 0:
                 return place
             block += 1
-        level = 0
-        while level < len(self._lows):
+        level: i64 = 0
+        levels: i64 = len(self._lows)
+        while level < levels:
             lows, highs = self._lows[level], self._highs[level]
-            last = level + 1 == len(self._lows)
             above = (block + FAN_OUT - 1) >> FAN_BITS
-            end = len(lows) if last else min(above << FAN_BITS, len(lows))
+            end: i64 = len(lows)
+            if level + 1 < levels and above << FAN_BITS < end:
+                end = above << FAN_BITS
             while block < end:
                 if lows[block] <= low or highs[block] >= high:
                     return self._come_down(level, block, low, high)
                 block += 1
             block = above
             level += 1
-        return size
+        return self.size
 
-    def _come_down(self, level: int, block: int, low: int, high: int) -> int:
+    def _come_down(self, level: i64, block: i64, low: i64, high: i64) -> i64:
         """The first event of a block that holds a hit."""
         while level > 0:
             level -= 1
@@ -76,15 +81,18 @@ class PriceIndex:
                 block += 1
         return self._first_event(block << FAN_BITS, block, low, high)
 
-    def _first_event(self, start: int, block: int, low: int, high: int) -> int:
+    def _first_event(self, start: i64, block: i64, low: i64, high: i64) -> i64:
         """The first event at or after `start` in its block with a hit, -1 when there is none."""
-        room_low = low - self._lows[0][block]
-        room_high = self._highs[0][block] - high
+        room_low: i64 = low - self._lows[0][block]
+        room_high: i64 = self._highs[0][block] - high
         if room_low < 0 and room_high < 0:
             return -1
         above, below = self._above, self._below
-        for place in range(start, min((block + 1) << FAN_BITS, self.size)):
-            rise, fall = above[place], below[place]
+        end = (block + 1) << FAN_BITS
+        end = min(end, self.size)
+        for place in range(start, end):
+            rise: i64 = above[place]
+            fall: i64 = below[place]
             if (rise <= room_low and (rise < FAR or self._low_events[place] <= low)) or (
                 fall <= room_high and (fall < FAR or self._high_events[place] >= high)
             ):

@@ -83,7 +83,8 @@ class Exchange:
         self.accepted = self.refused = self.cancelled = 0
         self.fill_count = self.liquidations = self.funding_payments = 0
         self._settings = settings
-        self._ids = client_order_ids
+        self._encode = client_order_ids.encode
+        self._decode = client_order_ids.decode
         self._emit = emit
         self._tell_positions = tell_positions
         self._last_order_id = 0
@@ -179,7 +180,7 @@ class Exchange:
 
     def submit(self, market: Market, new: NewOrder, now_ns: int) -> str:
         """`place` for one who hears of the order through `emit` anyway; returns its id on the wire."""
-        wire_id = self._ids.encode(new.client_order_id)
+        wire_id = self._encode(new.client_order_id)
         try:
             check_order(market, self.account, new, wire_id)
         except Rejected:
@@ -200,7 +201,7 @@ class Exchange:
         order = self._find_open(market, ref)
         if order is None:
             raise OrderNotFound(
-                f"no open order {self._ids.encode(ref.client_order_id)}",
+                f"no open order {self._encode(ref.client_order_id)}",
                 venue=VENUE,
                 operation="cancel",
             )
@@ -215,7 +216,7 @@ class Exchange:
 
     def order(self, name: str, client_order_id: ClientOrderId, now_ns: int) -> OrderReport:
         """Open or lately ended. Raises OrderNotFound."""
-        return self._report_of(self.market(name), self._ids.encode(client_order_id), now_ns)
+        return self._report_of(self.market(name), self._encode(client_order_id), now_ns)
 
     def open_orders(self, name: str, now_ns: int) -> list[OrderReport]:
         return [build_report(order, now_ns) for order in self.market(name).open_orders.values()]
@@ -243,7 +244,7 @@ class Exchange:
         self._last_order_id += 1
         order = BookOrder(
             wire_id=wire_id,
-            client_order_id=self._ids.decode(wire_id),
+            client_order_id=self._decode(wire_id),
             venue_order_id=str(self._last_order_id),
             side=new.side,
             price_ticks=new.price_ticks,
@@ -380,7 +381,7 @@ class Exchange:
     # -- looking up ----------------------------------------------------------------------------------
 
     def _find_open(self, market: Market, ref: OrderRef) -> BookOrder | None:
-        order = market.open_orders.get(self._ids.encode(ref.client_order_id))
+        order = market.open_orders.get(self._encode(ref.client_order_id))
         if order is None or ref.venue_order_id not in ("", order.venue_order_id):
             return None
         return order
