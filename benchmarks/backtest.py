@@ -60,8 +60,8 @@ NORMAL = 10
 """The spacing at which windows of 10 and repeated data are looked at."""
 BUSY = 1
 """Only at this spacing do 10,000 levels fit above zero."""
-LONG_S = 5.0
-"""Runs that take longer are not made again in further rounds: in them a disturbance is a small share."""
+LONG_S = 10.0
+"""Runs that take longer are made once: in them a disturbance is a small share. `peers` does the same."""
 ENOUGH_S = 1.0
 """Runs that take less together are repeated; `peers` does the same."""
 PEER_TIMES_MAX = 10
@@ -140,7 +140,7 @@ def one_case(args: argparse.Namespace, instrument: Instrument) -> dict[str, Any]
         return bench
 
     spent: list[tuple[float, float]] = []
-    while len(spent) < args.repeats or sum(cpu_s for cpu_s, _ in spent) < ENOUGH_S:
+    while unfinished(spent, args.repeats):
         with rare_collections():
             wall_s, cpu_s, bench = timed(run)
         spent.append((cpu_s, wall_s))
@@ -165,6 +165,13 @@ def one_case(args: argparse.Namespace, instrument: Instrument) -> dict[str, Any]
         "index_cpu_s": index_cpu_s,
         "quarters_us": quarters(a_fill_us),
     }
+
+
+def unfinished(spent: list[tuple[float, float]], repeats: int) -> bool:
+    """`spent`: (processor seconds, wall seconds) of each run so far."""
+    if spent and spent[0][0] > LONG_S:
+        return False
+    return len(spent) < repeats or sum(cpu_s for cpu_s, _ in spent) < ENOUGH_S
 
 
 def quarters(values: list[float]) -> list[float]:
@@ -341,7 +348,7 @@ def main() -> int:
     parser.add_argument("--window", type=int, nargs="+", default=[10, 100, 1_000, 10_000])
     parser.add_argument("--times", type=int, nargs="+", default=[1, 10, 40])
     parser.add_argument("--repeats", type=int, default=3, help="at least; the best counts")
-    parser.add_argument("--rounds", type=int, default=2, help="in which the engines take turns")
+    parser.add_argument("--rounds", type=int, default=5, help="in which the engines take turns")
     parser.add_argument("--mode", choices=["plain", "compiled", "both", "best"], default="best")
     parser.add_argument("--peers", default=sys.executable, metavar="PYTHON")
     parser.add_argument("--no-peers", action="store_true")

@@ -161,6 +161,8 @@ class PositionManager:
         self.each_ladder: list[Ladder] = []
         self.only_ladder: Ladder | None = None
         """The ladder of a grid that has one."""
+        self.most_entries = self.most_exits = 0
+        """As many as the ladders' windows have room for."""
         self.slots: dict[int, Slot] = {}
         self.live: dict[int, Slot] = {}
         self.ended_orders: dict[int, LiveOrder] = {}
@@ -352,6 +354,8 @@ class PositionManager:
             )
         self.each_ladder = list(self.ladders.values())
         self.only_ladder = None if neutral else self.each_ladder[0]
+        self.most_entries = sum(ladder.entry_window for ladder in self.each_ladder)
+        self.most_exits = sum(ladder.exit_window for ladder in self.each_ladder)
 
     def follow(self, ladder: Ladder) -> None:
         """Move the ladder's window to the price, marking the slots this touches."""
@@ -388,12 +392,8 @@ class PositionManager:
 
     def entries_wanted(self) -> int:
         """How many orders the entries may need: exact only where the exits could want the same room."""
-        windows = exits = 0
-        for ladder in self.each_ladder:
-            windows += ladder.entry_window
-            exits += ladder.exit_window
-        if windows + exits <= self.cap:
-            return windows
+        if self.most_entries + self.most_exits <= self.cap:
+            return self.most_entries
         wanted = 0
         for ladder in self.each_ladder:
             wanted += ladder.free_rungs()
