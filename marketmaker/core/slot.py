@@ -54,8 +54,6 @@ class Verdict(Enum):
 FREE: Final = SlotState.FREE
 PENDING: Final = SlotState.PENDING
 LOCKED: Final = SlotState.LOCKED
-NO_TRADES: Final[frozenset[str]] = frozenset()
-"""Most orders never have one, and each set is as large as the rest of an order."""
 LATE: Final = Verdict.LATE
 RESYNC: Final = Verdict.RESYNC
 BROKEN: Final = Verdict.BROKEN
@@ -88,6 +86,10 @@ OUTCOMES: Final = {
     state: {heard: TRANSITIONS[state, heard] for heard in Heard} for state in SlotState
 }
 """The same table, looked into twice instead of by a pair that has to be made and hashed first."""
+
+
+NO_TRADES: Final[frozenset[str]] = frozenset()
+"""Most orders never have one, and each set is as large as the rest of an order."""
 
 
 @dataclass(slots=True, kw_only=True)
