@@ -132,7 +132,7 @@ MUTANTS = (
         "F2",
         (
             NEWS,
-            "if order.recovered and report.status is OrderStatus.OPEN:",
+            "if known.recovered and report.status is OrderStatus.OPEN:",
             "if report.status is OrderStatus.OPEN:",
         ),
     ),
@@ -257,8 +257,8 @@ MUTANTS = (
         "F8",
         (
             REPAIR,
-            "            self.news.take_in(report, name)\n            return\n        order = known[0]",
-            "            return\n        order = known[0]",
+            "            self.news.take_in(report, name)\n            return\n        if order.ts_ended_ns",
+            "            return\n        if order.ts_ended_ns",
         ),
         quick=True,
     ),
