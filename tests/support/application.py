@@ -213,7 +213,7 @@ def quiet_exchange(settings: Settings) -> PaperExchange:
 def as_another_bot(exchange: PaperExchange, tag: str) -> Iterator[None]:
     """Orders placed inside carry another tag: to the daemon they are somebody else's."""
     core = exchange._exchange
-    own = core._ids
+    own = core._encode, core._decode
 
     class Foreign:
         def encode(self, order: ClientOrderId) -> str:
@@ -222,11 +222,12 @@ def as_another_bot(exchange: PaperExchange, tag: str) -> Iterator[None]:
         def decode(self, wire: str) -> ClientOrderId | None:
             return own.decode(wire)
 
-    core._ids = Foreign()  # type: ignore[assignment]
+    foreign = Foreign()
+    core._encode, core._decode = foreign.encode, foreign.decode
     try:
         yield
     finally:
-        core._ids = own
+        core._encode, core._decode = own
 
 
 def trade_by_hand(
