@@ -35,6 +35,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.peers import LONG_S, unfinished
 from marketmaker import compiled
 from marketmaker.backtest.arrays import MarketData, load, look_at
 from marketmaker.backtest.drive import Bench, drive
@@ -60,10 +61,6 @@ NORMAL = 10
 """The spacing at which windows of 10 and repeated data are looked at."""
 BUSY = 1
 """Only at this spacing do 10,000 levels fit above zero."""
-LONG_S = 10.0
-"""Runs that take longer are made once: in them a disturbance is a small share. `peers` does the same."""
-ENOUGH_S = 1.0
-"""Runs that take less together are repeated; `peers` does the same."""
 PEER_TIMES_MAX = 10
 """hftbacktest holds 64 bytes an event several times over: more than this does not fit into memory."""
 CONFIG = """
@@ -140,7 +137,7 @@ def one_case(args: argparse.Namespace, instrument: Instrument) -> dict[str, Any]
         return bench
 
     spent: list[tuple[float, float]] = []
-    while unfinished(spent, args.repeats):
+    while unfinished([cpu_s for cpu_s, _ in spent], args.repeats):
         with rare_collections():
             wall_s, cpu_s, bench = timed(run)
         spent.append((cpu_s, wall_s))
@@ -165,13 +162,6 @@ def one_case(args: argparse.Namespace, instrument: Instrument) -> dict[str, Any]
         "index_cpu_s": index_cpu_s,
         "quarters_us": quarters(a_fill_us),
     }
-
-
-def unfinished(spent: list[tuple[float, float]], repeats: int) -> bool:
-    """`spent`: (processor seconds, wall seconds) of each run so far."""
-    if spent and spent[0][0] > LONG_S:
-        return False
-    return len(spent) < repeats or sum(cpu_s for cpu_s, _ in spent) < ENOUGH_S
 
 
 def quarters(values: list[float]) -> list[float]:

@@ -24,6 +24,10 @@ import numpy as np
 TICK, LOT, AMOUNT, FEE = 0.0001, 0.1, 50.0, 0.0002
 SHOWN = 0.1
 """Quantity at the derived best bid and offer."""
+LONG_S = 10.0
+"""Runs that take longer are made once: in them a disturbance is a small share."""
+ENOUGH_S = 1.0
+"""Runs that take less together are repeated."""
 
 
 def read_trades(path: Path, times: int) -> tuple[Any, Any, Any, Any]:
@@ -94,7 +98,7 @@ def numba_loop(args: argparse.Namespace) -> dict[str, Any]:
     lowest, levels = ladder_of(ticks, args.spacing, args.window)
     walk(ticks[:1_000], args.spacing, args.window, np.zeros(levels, np.bool_), lowest)
     spent: list[tuple[float, float]] = []
-    while unfinished(spent, args):
+    while unfinished([cpu_s for _, cpu_s in spent], args.repeats):
         held = np.zeros(levels, np.bool_)
         began = time.perf_counter(), time.process_time()
         buys, sells, pnl = walk(ticks, args.spacing, args.window, held, lowest)
@@ -257,7 +261,7 @@ def hftbacktest(args: argparse.Namespace) -> dict[str, Any]:
     head = book[:2_000].copy()
     run(engine_over(head), anchor, *shape, np.zeros(levels, np.int8), lowest, np.zeros(2, np.int64))
     spent: list[tuple[float, float]] = []
-    while unfinished(spent, args):
+    while unfinished([cpu_s for _, cpu_s in spent], args.repeats):
         engine, counts = engine_over(book), np.zeros(2, np.int64)
         began = time.perf_counter(), time.process_time()
         run(engine, anchor, *shape, np.zeros(levels, np.int8), lowest, counts)
@@ -268,11 +272,11 @@ def hftbacktest(args: argparse.Namespace) -> dict[str, Any]:
     return row(args, len(ticks), min(spent), int(counts[0]), int(counts[1]), pnl)
 
 
-def unfinished(spent: list[tuple[float, float]], args: argparse.Namespace) -> bool:
-    """Runs that take less than a second together are repeated and long ones are not, as `backtest.py` does."""
-    if spent and spent[0][1] > 10.0:
+def unfinished(cpu_s: list[float], repeats: int) -> bool:
+    """`cpu_s`: what each run so far took. The same for every engine, ours included."""
+    if cpu_s and cpu_s[0] > LONG_S:
         return False
-    return len(spent) < args.repeats or sum(cpu_s for _, cpu_s in spent) < 1.0
+    return len(cpu_s) < repeats or sum(cpu_s) < ENOUGH_S
 
 
 def row(

@@ -943,7 +943,7 @@ class PositionManager:
     def carry_dust(self, slot: Slot, ladder: Ladder) -> None:
         """A remainder too small to sell alone joins the next inventory above, which asks at least as much for it."""
         rung = slot.rung
-        place = bisect_left(ladder.inventory, rung)
+        place = ladder.place_of(rung)
         for above in ladder.inventory[place : place + 1]:
             target = self.slots[slot.sign * above]
             if target is not slot:

@@ -213,21 +213,12 @@ def quiet_exchange(settings: Settings) -> PaperExchange:
 def as_another_bot(exchange: PaperExchange, tag: str) -> Iterator[None]:
     """Orders placed inside carry another tag: to the daemon they are somebody else's."""
     core = exchange._exchange
-    own_encode, own_decode = core._encode, core._decode
-
-    class Foreign:
-        def encode(self, order: ClientOrderId) -> str:
-            return TextForm(tag).encode(order)
-
-        def decode(self, wire: str) -> ClientOrderId | None:
-            return own_decode(wire)
-
-    foreign = Foreign()
-    core._encode, core._decode = foreign.encode, foreign.decode
+    own = core._encode
+    core._encode = TextForm(tag).encode
     try:
         yield
     finally:
-        core._encode, core._decode = own_encode, own_decode
+        core._encode = own
 
 
 def trade_by_hand(
